@@ -1,0 +1,140 @@
+"""Stage 4: score the model on the test split."""
+
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+
+from src import errors, files, metrics, params, tables
+from src.errors import UserError
+from src.live import StageLive
+from src.metrics import Predictions
+
+MODEL = Path("models/model.joblib")
+SIDECAR = Path("models/model.json")
+RECORDS = Path("metrics/evaluate")
+
+# Plots are kept in Git, so they hold no more points than an eye can tell apart.
+CURVE_POINTS = 200
+ROW_POINTS = 1_000
+
+# The axes of each plot; dvc.yaml says how it is drawn.
+AXES = {
+    "roc": ("fpr", "tpr"),
+    "precision_recall": ("recall", "precision"),
+    "calibration": ("predicted", "observed"),
+    "confusion_matrix": ("actual", "predicted"),
+    "predicted": ("actual", "predicted"),
+    "residuals": ("predicted", "residual"),
+}
+
+
+def load_model(model: Path, sidecar: dict[str, Any]) -> Any:
+    """Load a model whose hash is the one in its sidecar.
+
+    Raises:
+        UserError: the file is missing, or is another than the one that was trained. Nothing is
+            unpickled then.
+    """
+    remedy = "run `dvc repro -f train`"
+    if not model.exists():
+        raise UserError(f"{model.as_posix()}: not found; {remedy}")
+    if files.sha256(model) != sidecar["model"]["sha256"]:
+        raise UserError(f"{model.as_posix()}: not the file that its sidecar describes; {remedy}")
+    return joblib.load(model)
+
+
+def curve_points(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Choose the points of a curve to draw: all, or `CURVE_POINTS` evenly along its length."""
+    if len(x) <= CURVE_POINTS:
+        return np.arange(len(x))
+    length = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))])
+    wanted = np.linspace(0, length[-1], CURVE_POINTS)
+    return np.unique(np.append(np.searchsorted(length, wanted).clip(max=len(x) - 1), len(x) - 1))
+
+
+def plots(predictions: Predictions, seed: int) -> dict[str, list[dict[str, Any]]]:
+    """Compute the points of every plot.
+
+    Args:
+        predictions: what the model says of the test split.
+        seed: for the choice of rows where there are more than a plot shows.
+
+    Returns:
+        For each plot in `AXES` its points; none for a plot that the task does not have.
+    """
+    if predictions.classes is None:
+        found = _regression_plots(predictions, seed)
+    else:
+        found = _classification_plots(predictions)
+    return {name: found.get(name, []) for name in AXES}
+
+
+def _classification_plots(predictions: Predictions) -> dict[str, list[dict[str, Any]]]:
+    from sklearn.metrics import precision_recall_curve, roc_curve
+
+    pairs = zip(predictions.actual, predictions.predicted, strict=True)
+    found = {"confusion_matrix": [{"actual": str(a), "predicted": str(p)} for a, p in pairs]}
+    if predictions.scores is None:
+        return found
+    # Several classes share one curve: each row counts once for each class (micro-average).
+    labels = np.column_stack([predictions.actual == label for label in predictions.classes or []])
+    shown = slice(1, None) if predictions.binary else slice(None)
+    label, score = labels[:, shown].ravel(), predictions.scores[:, shown].ravel()
+    fpr, tpr, _ = roc_curve(label, score)
+    precision, recall, _ = precision_recall_curve(label, score)
+    found["roc"] = _points(fpr=fpr, tpr=tpr)
+    found["precision_recall"] = _points(recall=recall, precision=precision)
+    if predictions.probabilities and predictions.binary:
+        from sklearn.calibration import calibration_curve
+
+        real, said = calibration_curve(label, score, n_bins=10, strategy="quantile")
+        found["calibration"] = _points(predicted=said, observed=real)
+    return found
+
+
+def _regression_plots(predictions: Predictions, seed: int) -> dict[str, list[dict[str, Any]]]:
+    rows = len(predictions.actual)
+    shown = np.random.default_rng(seed).permutation(rows)[:ROW_POINTS]
+    actual, predicted = predictions.actual[shown], predictions.predicted[shown]
+    return {
+        "predicted": _rows(actual=actual, predicted=predicted),
+        "residuals": _rows(predicted=predicted, residual=actual - predicted),
+    }
+
+
+def _points(**columns: np.ndarray) -> list[dict[str, Any]]:
+    shown = curve_points(*columns.values())
+    return _rows(**{name: values[shown] for name, values in columns.items()})
+
+
+def _rows(**columns: np.ndarray) -> list[dict[str, Any]]:
+    values = zip(*(column.round(6).tolist() for column in columns.values()), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in values]
+
+
+def main() -> None:
+    """Read the model and the test split, write what DVCLive records and the intervals."""
+    settings = params.load().evaluate
+    sidecar = files.read_json(SIDECAR, "run `dvc repro -f train`")
+    model = load_model(MODEL, sidecar)
+    frame = tables.read_split(tables.TEST)
+    predictions = metrics.predict(
+        model, frame, frame[sidecar["target"]].to_numpy(), sidecar["task"], sidecar["positive"]
+    )
+    values = metrics.headline(predictions)
+    ends = metrics.intervals(predictions, settings.resamples, settings.seed)
+    with files.replacing(RECORDS) as (draft,):
+        with StageLive(draft) as live:
+            for name, value in values.items():
+                live.log_metric(name, value, plot=False)
+            for name, points in plots(predictions, settings.seed).items():
+                live.log_plot(name, points, *AXES[name])
+        files.write_json(draft / "intervals.json", ends)
+    for name, value in values.items():
+        print(f"{name:20} {value:9.4f}   95 % from {ends[name]['low']} to {ends[name]['high']}")
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,117 @@
+"""Stage 5: stop a model that misses a bound.
+
+Exit status: 0 passed, 1 rejected, 2 could not decide. Run on its own, outside DVC, it judges the
+metrics file as it is now; MIN_ACCURACY in the environment raises the bound on accuracy.
+"""
+
+import math
+import os
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from src import errors, files, params
+from src.errors import UserError
+from src.params import Bound
+
+METRICS = Path("metrics/evaluate/metrics.json")
+REPORT = Path("metrics/gate.json")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says of one metric. `value` is None where there is no finite number."""
+
+    metric: str
+    value: float | None
+    min: float | None
+    max: float | None
+    passed: bool
+    reason: str
+
+
+def judge(metrics: dict[str, Any], bounds: dict[str, Bound]) -> list[Verdict]:
+    """Compare metrics with their bounds.
+
+    Args:
+        metrics: what evaluate wrote. Only a finite number can pass.
+        bounds: for each metric the least and the greatest value allowed, both inclusive.
+
+    Returns:
+        One verdict a bound, in the order of the bounds.
+    """
+    return [_judge(name, metrics, bound) for name, bound in bounds.items()]
+
+
+def _judge(name: str, metrics: dict[str, Any], bound: Bound) -> Verdict:
+    value, reason = None, ""
+    if name not in metrics:
+        reason = "missing"
+    elif isinstance(metrics[name], bool) or not isinstance(metrics[name], int | float):
+        reason = "not a number"
+    elif not abs(metrics[name]) <= sys.float_info.max:
+        reason = "not finite"
+    else:
+        value = metrics[name]
+        if bound.min is not None and value < bound.min:
+            reason = "too low"
+        elif bound.max is not None and value > bound.max:
+            reason = "too high"
+    return Verdict(name, value, bound.min, bound.max, not reason, reason)
+
+
+def raise_accuracy(bounds: dict[str, Bound], text: str | None) -> dict[str, Bound]:
+    """Raise the bound on accuracy to the value of MIN_ACCURACY; never lower it.
+
+    Args:
+        bounds: the bounds of params.yaml.
+        text: the variable's value, None where it is not set.
+
+    Raises:
+        UserError: the value is not a number from 0 to 1.
+    """
+    if text is None:
+        return bounds
+    try:
+        least = float(text)
+    except ValueError:
+        least = math.nan
+    if not 0 <= least <= 1:
+        raise UserError(f"MIN_ACCURACY is {text!r}; allowed: a number from 0 to 1, or unset it")
+    bound = bounds.get("accuracy", Bound(min=0.0))
+    raised = least if bound.min is None else max(least, bound.min)
+    return bounds | {"accuracy": bound.model_copy(update={"min": raised})}
+
+
+def table_of(verdicts: list[Verdict]) -> str:
+    """Lay the verdicts out as a text table."""
+    width = max(len("metric"), *(len(verdict.metric) for verdict in verdicts))
+    lines = [f"{'metric':{width}}  {'value':>10}  {'bound':20}  verdict"]
+    for verdict in verdicts:
+        value = "-" if verdict.value is None else f"{verdict.value:.6g}"
+        least = [] if verdict.min is None else [f">= {verdict.min:g}"]
+        most = [] if verdict.max is None else [f"<= {verdict.max:g}"]
+        word = "passed" if verdict.passed else f"REJECTED: {verdict.reason}"
+        lines.append(f"{verdict.metric:{width}}  {value:>10}  {', '.join(least + most):20}  {word}")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Judge metrics/evaluate/metrics.json, write metrics/gate.json, print the table."""
+    bounds = raise_accuracy(params.load().gate, os.environ.get("MIN_ACCURACY"))
+    metrics = files.read_json(METRICS, "run `dvc repro -f evaluate`")
+    if not isinstance(metrics, dict):
+        raise UserError(f"{METRICS.as_posix()}: not a JSON object; run `dvc repro -f evaluate`")
+    verdicts = judge(metrics, bounds)
+    passed = all(verdict.passed for verdict in verdicts)
+    with files.replacing(REPORT) as (draft,):
+        report = {"passed": passed, "verdicts": [asdict(verdict) for verdict in verdicts]}
+        files.write_json(draft, report)
+    print(table_of(verdicts))
+    print("gate: passed" if passed else "gate: REJECTED")
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    errors.run(main, status=2)

@@ -1,0 +1,136 @@
+"""Stage 1: drop duplicate rows and split the raw table into train and test."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+
+from src import errors, files, params, tables
+from src.errors import UserError
+from src.params import Prepare
+
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+def drop_duplicates(table: pa.Table) -> pa.Table:
+    """Keep the first of rows that are equal in every column, in the table's order."""
+    import pandas as pd
+
+    # Hashes first, batch by batch: comparing whole rows would copy the table.
+    hashes = pd.Series(
+        np.concatenate(
+            [
+                pd.util.hash_pandas_object(batch.to_pandas(), index=False).to_numpy()
+                for batch in table.to_batches(max_chunksize=100_000)
+            ]
+        )
+    )
+    suspects = np.flatnonzero(hashes.duplicated(keep=False))
+    if not suspects.size:
+        return table
+    keep = np.ones(len(table), dtype=bool)
+    keep[suspects[table.take(suspects).to_pandas().duplicated()]] = False
+    return table.filter(keep)
+
+
+def choose_test(table: pa.Table, target: str, settings: Prepare) -> Mask:
+    """Choose the rows of the test split.
+
+    Args:
+        table: at least two rows.
+        target: name of the column to predict.
+        settings: how to split, how much, and the seed.
+
+    Returns:
+        One boolean a row: true for the test split.
+
+    Raises:
+        UserError: the table cannot be split in this way.
+    """
+    random = np.random.default_rng(settings.seed)
+    if settings.split == "stratified":
+        return _stratified(_codes(table[target]), settings.test_size, random)
+    if settings.split == "group":
+        return _by_group(_codes(_complete(table, settings)), settings.test_size, random)
+    if settings.split == "time":
+        return _latest(_complete(table, settings), settings.test_size)
+    return _stratified(np.zeros(len(table), dtype=int), settings.test_size, random)
+
+
+def _codes(column: pa.ChunkedArray) -> np.ndarray:
+    """Number a column's distinct values from 0; a missing value counts as one of them."""
+    return column.combine_chunks().dictionary_encode("encode").indices.to_numpy()
+
+
+def _complete(table: pa.Table, settings: Prepare) -> pa.ChunkedArray:
+    """Give the column that groups or dates the rows, which must have no missing value."""
+    column = table[settings.column]
+    if column.null_count:
+        raise UserError(
+            f"prepare.column: '{settings.column}' is missing in {column.null_count} rows; "
+            f"a {settings.split} split needs it in all"
+        )
+    return column
+
+
+def _stratified(codes: np.ndarray, test_size: float, random: np.random.Generator) -> Mask:
+    """Draw the same share of every class, at least one row of each class that has two."""
+    test = np.zeros(len(codes), dtype=bool)
+    for code in np.unique(codes):
+        rows = random.permutation(np.flatnonzero(codes == code))
+        count = min(max(round(len(rows) * test_size), 1), len(rows) - 1)
+        test[rows[:count]] = True
+    return test
+
+
+def _by_group(codes: np.ndarray, test_size: float, random: np.random.Generator) -> Mask:
+    """Draw whole groups until the test split is as near to its size as they allow."""
+    sizes = np.bincount(codes)
+    if len(sizes) < 2:
+        raise UserError("prepare.column: all rows are of one group; a group split needs two")
+    order = random.permutation(len(sizes))
+    sums = np.cumsum(sizes[order])[:-1]
+    count = int(np.argmin(np.abs(sums - test_size * len(codes)))) + 1
+    return np.isin(codes, order[:count])
+
+
+def _latest(column: pa.ChunkedArray, test_size: float) -> Mask:
+    """Take the latest rows; rows of the same time stay together."""
+    times = column.to_numpy()
+    cut = np.sort(times)[-max(round(len(times) * test_size), 1)]
+    test = times >= cut
+    if test.all():
+        test = times > cut
+    if not test.any():
+        raise UserError("prepare.column: all rows have the same time; a time split needs two")
+    return test
+
+
+def main() -> None:
+    """Read the raw table, write data/prepared/train.parquet and test.parquet."""
+    settings = params.load()
+    data, raw = settings.data, Path(settings.data.raw)
+    table = tables.read_raw(raw, data.drop)
+    tables.require_column(data.target, table.column_names, raw, "data.target")
+    if settings.prepare.column:
+        tables.require_column(settings.prepare.column, table.column_names, raw, "prepare.column")
+    if table[data.target].null_count == len(table):
+        raise UserError(f"{raw.as_posix()}: target '{data.target}' is missing in every row")
+    rows = len(table)
+    table = drop_duplicates(table)
+    if len(table) < 2:
+        raise UserError(f"{raw.as_posix()}: has {len(table)} distinct row; a split needs two")
+    test = choose_test(table, data.target, settings.prepare)
+    with files.replacing(tables.TRAIN, tables.TEST) as drafts:
+        for draft, mask in zip(drafts, (~test, test), strict=True):
+            pyarrow.parquet.write_table(table.filter(mask), draft)
+    print(
+        f"{rows} rows, {rows - len(table)} duplicates dropped: "
+        f"{len(table) - test.sum()} to train on, {test.sum()} to test on"
+    )
+
+
+if __name__ == "__main__":
+    errors.run(main)

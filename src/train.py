@@ -1,0 +1,198 @@
+"""Stage 3: cross-validate and fit the model."""
+
+import importlib
+from collections.abc import Iterator
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
+from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold, TimeSeriesSplit
+from tqdm import tqdm
+
+from src import errors, features, files, metrics, params, tables
+from src.errors import UserError
+from src.live import StageLive
+from src.params import Params
+
+MODEL = Path("models/model.joblib")
+SIDECAR = Path("models/model.json")
+RECORDS = Path("metrics/train")
+
+
+def make_estimator(path: str, arguments: dict[str, Any], seed: int, task: str) -> BaseEstimator:
+    """Make the estimator that params.yaml names.
+
+    Args:
+        path: import path of a scikit-learn compatible class.
+        arguments: its keyword arguments.
+        seed: its random_state, where it takes one and `arguments` give none.
+        task: binary, multiclass or regression.
+
+    Raises:
+        UserError: there is no such class, it refuses the arguments, or it is for another task.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        maker = getattr(importlib.import_module(module), name)
+        estimator = maker(**arguments)
+        if "random_state" in estimator.get_params() and "random_state" not in arguments:
+            estimator.set_params(random_state=seed)
+    except ImportError as error:
+        raise UserError(f"train.estimator: cannot import {path}: {error}") from None
+    except AttributeError as error:
+        raise UserError(f"train.estimator: {path} is no estimator: {error}") from None
+    except (TypeError, ValueError) as error:
+        raise UserError(f"train.arguments: {path} refuses them: {error}") from None
+    right = is_regressor if task == "regression" else is_classifier
+    if not right(estimator):
+        kind = "regressor" if task == "regression" else "classifier"
+        raise UserError(f"train.estimator: {path} is no {kind}, which the task {task} needs")
+    return estimator
+
+
+def folds(
+    frame: pd.DataFrame, target: pd.Series, settings: Params
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Split the training rows for cross-validation in the way that prepare split the table.
+
+    Args:
+        frame: the train split.
+        target: its target.
+        settings: the sections prepare and train.
+
+    Yields:
+        Row numbers to fit on and to score on.
+
+    Raises:
+        UserError: there are too few rows, groups or members of a class.
+    """
+    count, seed, split = settings.train.folds, settings.train.seed, settings.prepare.split
+    column = settings.prepare.column
+    groups = frame[column] if column else None
+    least, what = len(frame) - 1 if split == "time" else len(frame), "rows"
+    if groups is not None and split == "group":
+        least, what = groups.nunique(), f"groups in '{column}'"
+    elif split == "stratified":
+        rarest = target.value_counts().tail(1)
+        least, what = int(rarest.iloc[0]), f"rows of class '{rarest.index[0]}'"
+    if least < count:
+        raise UserError(f"train.folds is {count}, but the train split has only {least} {what}")
+    splitter = {
+        "stratified": StratifiedKFold(count, shuffle=True, random_state=seed),
+        "random": KFold(count, shuffle=True, random_state=seed),
+        "group": GroupKFold(count),
+        "time": TimeSeriesSplit(count),
+    }[split]
+    return splitter.split(frame, target, groups)
+
+
+def cross_validate(
+    model: BaseEstimator, frame: pd.DataFrame, settings: Params
+) -> dict[str, list[float]]:
+    """Fit and score the model on each fold, in parallel.
+
+    Args:
+        model: an unfitted pipeline.
+        frame: the train split.
+        settings: the sections task, data, prepare and train.
+
+    Returns:
+        For each metric its value in each fold.
+    """
+    target = frame[settings.data.target]
+
+    def score(fit: np.ndarray, held_out: np.ndarray) -> dict[str, float]:
+        fitted = clone(model).fit(frame.iloc[fit], target.iloc[fit])
+        rows, actual = frame.iloc[held_out], target.iloc[held_out].to_numpy()
+        predictions = metrics.predict(fitted, rows, actual, settings.task, settings.data.positive)
+        return metrics.headline(predictions)
+
+    splits = list(folds(frame, target, settings))
+    # Threads: a process would import scikit-learn anew, which takes longer than a small fit.
+    pool = joblib.Parallel(n_jobs=-1, prefer="threads", return_as="generator")
+    scores = pool(joblib.delayed(score)(*split) for split in splits)
+    found = list(tqdm(scores, total=len(splits), desc="cross-validation", disable=None))
+    names = dict.fromkeys(name for fold in found for name in fold)
+    return {name: [fold.get(name, float("nan")) for fold in found] for name in names}
+
+
+def sidecar(
+    model: BaseEstimator, described: list[features.Feature], settings: Params
+) -> dict[str, Any]:
+    """Describe a fitted model for those who load it; the hashes are added when it is written."""
+    package = settings.train.estimator.partition(".")[0]
+    packages = dict.fromkeys(["scikit-learn", "numpy", "pandas", "joblib", package])
+    regression = settings.task == "regression"
+    return {
+        "task": settings.task,
+        "target": settings.data.target,
+        "positive": settings.data.positive,
+        "classes": None if regression else model.classes_.tolist(),
+        "features": [asdict(feature) for feature in described],
+        "estimator": settings.train.estimator,
+        "versions": {name: found for name in packages if (found := _version(name))},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # an estimator of the project's own, or another name
+        return None
+
+
+def main() -> None:
+    """Read the train split, write the model, its sidecar and what DVCLive records."""
+    settings = params.load()
+    data, train = settings.data, settings.train
+    frame = tables.read_split(tables.TRAIN)
+    if settings.prepare.split == "time" and settings.prepare.column:
+        frame = frame.sort_values(settings.prepare.column, kind="stable", ignore_index=True)
+    estimator = make_estimator(train.estimator, train.arguments, train.seed, settings.task)
+    described = features.describe(frame, (data.target, settings.prepare.column))
+    if not described:
+        raise UserError(f"{tables.TRAIN.as_posix()}: has no column left to learn from")
+    model = features.build_pipeline(described, estimator)
+    try:
+        scores = cross_validate(model, frame, settings)
+        model.fit(frame, frame[data.target])
+    except (TypeError, ValueError) as error:  # what estimators raise for a wrong argument
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"train: {train.estimator} cannot be fitted: {reason}") from error
+    facts = sidecar(model, described, settings)
+    with files.replacing(MODEL, SIDECAR, RECORDS) as (model_draft, sidecar_draft, records_draft):
+        joblib.dump(model, model_draft)
+        facts["data"] = {tables.TRAIN.as_posix(): files.sha256(tables.TRAIN)}
+        facts["model"] = {"file": MODEL.name, "sha256": files.sha256(model_draft)}
+        files.write_json(sidecar_draft, facts)
+        record(records_draft, settings, scores)
+
+
+def record(folder: Path, settings: Params, scores: dict[str, list[float]]) -> None:
+    """Record parameters, mean cross-validation metrics and each fold with DVCLive."""
+    with StageLive(folder) as live:
+        live.log_params(
+            {
+                "estimator": settings.train.estimator,
+                "arguments": settings.train.arguments,
+                "folds": settings.train.folds,
+                "seed": settings.train.seed,
+            }
+        )
+        for name, values in scores.items():  # under the names that evaluate gives them
+            live.log_metric(name, round(float(np.mean(values)), 6), plot=False)
+        points = [
+            {"metric": name, "fold": fold, "value": value}
+            for name, values in scores.items()
+            for fold, value in enumerate(values, start=1)
+        ]
+        live.log_plot("folds", points, x="value", y="metric")
+
+
+if __name__ == "__main__":
+    errors.run(main)
