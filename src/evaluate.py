@@ -17,7 +17,8 @@ RECORDS = Path("metrics/evaluate")
 
 # Plots are kept in Git, so they hold no more points than an eye can tell apart.
 CURVE_POINTS = 200
-ROW_POINTS = 1_000
+SCATTER_ROWS = 1_000
+CONFUSION_ROWS = 10_000
 
 # The axes of each plot; dvc.yaml says how it is drawn.
 AXES = {
@@ -67,14 +68,20 @@ def plots(predictions: Predictions, seed: int) -> dict[str, list[dict[str, Any]]
     if predictions.classes is None:
         found = _regression_plots(predictions, seed)
     else:
-        found = _classification_plots(predictions)
+        found = _classification_plots(predictions, seed)
     return {name: found.get(name, []) for name in AXES}
 
 
-def _classification_plots(predictions: Predictions) -> dict[str, list[dict[str, Any]]]:
+def _sample(rows: int, limit: int, seed: int) -> np.ndarray:
+    """Choose the numbers of the rows to draw, in order: all, or `limit` of them at random."""
+    return np.sort(np.random.default_rng(seed).permutation(rows)[:limit])
+
+
+def _classification_plots(predictions: Predictions, seed: int) -> dict[str, list[dict[str, Any]]]:
     from sklearn.metrics import precision_recall_curve, roc_curve
 
-    pairs = zip(predictions.actual, predictions.predicted, strict=True)
+    rows = _sample(len(predictions.actual), CONFUSION_ROWS, seed)
+    pairs = zip(predictions.actual[rows], predictions.predicted[rows], strict=True)
     found = {"confusion_matrix": [{"actual": str(a), "predicted": str(p)} for a, p in pairs]}
     if predictions.scores is None:
         return found
@@ -85,7 +92,8 @@ def _classification_plots(predictions: Predictions) -> dict[str, list[dict[str, 
     fpr, tpr, _ = roc_curve(label, score)
     precision, recall, _ = precision_recall_curve(label, score)
     found["roc"] = _points(fpr=fpr, tpr=tpr)
-    found["precision_recall"] = _points(recall=recall, precision=precision)
+    # From low recall to high: a drawing program keeps the order of points of equal recall.
+    found["precision_recall"] = _points(recall=recall[::-1], precision=precision[::-1])
     if predictions.probabilities and predictions.binary:
         from sklearn.calibration import calibration_curve
 
@@ -95,9 +103,8 @@ def _classification_plots(predictions: Predictions) -> dict[str, list[dict[str, 
 
 
 def _regression_plots(predictions: Predictions, seed: int) -> dict[str, list[dict[str, Any]]]:
-    rows = len(predictions.actual)
-    shown = np.random.default_rng(seed).permutation(rows)[:ROW_POINTS]
-    actual, predicted = predictions.actual[shown], predictions.predicted[shown]
+    rows = _sample(len(predictions.actual), SCATTER_ROWS, seed)
+    actual, predicted = predictions.actual[rows], predictions.predicted[rows]
     return {
         "predicted": _rows(actual=actual, predicted=predicted),
         "residuals": _rows(predicted=predicted, residual=actual - predicted),

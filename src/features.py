@@ -58,7 +58,7 @@ def date_parts(frame: pd.DataFrame) -> pd.DataFrame:
         date = pd.to_datetime(frame[name])
         parts[f"{name}_days"] = (date - pd.Timestamp(0)) / pd.Timedelta(days=1)
         parts[f"{name}_month"] = date.dt.month.astype("float64")
-        parts[f"{name}_weekday"] = date.dt.weekday.astype("float64")
+        parts[f"{name}_weekday"] = date.dt.day_of_week.astype("float64")
     return pd.DataFrame(parts, index=frame.index)
 
 

@@ -174,7 +174,7 @@ def main() -> None:
 
 
 def record(folder: Path, settings: Params, scores: dict[str, list[float]]) -> None:
-    """Record parameters, mean cross-validation metrics and each fold with DVCLive."""
+    """Record parameters and cross-validation metrics with DVCLive: means, spread, each fold."""
     with StageLive(folder) as live:
         live.log_params(
             {
@@ -184,14 +184,12 @@ def record(folder: Path, settings: Params, scores: dict[str, list[float]]) -> No
                 "seed": settings.train.seed,
             }
         )
+        points = []
         for name, values in scores.items():  # under the names that evaluate gives them
-            live.log_metric(name, round(float(np.mean(values)), 6), plot=False)
-        points = [
-            {"metric": name, "fold": fold, "value": value}
-            for name, values in scores.items()
-            for fold, value in enumerate(values, start=1)
-        ]
-        live.log_plot("folds", points, x="value", y="metric")
+            mean, spread = round(float(np.mean(values)), 6), round(float(np.std(values)), 6)
+            live.log_metric(name, mean, plot=False)
+            points.append({"metric": name, "mean": mean, "std": spread, "folds": values})
+        live.log_plot("cross_validation", points, x="mean", y="metric")
 
 
 if __name__ == "__main__":
