@@ -15,6 +15,8 @@ MODEL = Path("models/model.joblib")
 SIDECAR = Path("models/model.json")
 RECORDS = Path("metrics/evaluate")
 
+REMEDY = "run `dvc repro -f train`"
+
 # Plots are kept in Git, so they hold no more points than an eye can tell apart.
 CURVE_POINTS = 200
 SCATTER_ROWS = 1_000
@@ -31,6 +33,19 @@ AXES = {
 }
 
 
+def read_sidecar(path: Path) -> dict[str, Any]:
+    """Read what train wrote beside the model.
+
+    Raises:
+        UserError: the file is missing or lacks what scoring the model needs.
+    """
+    sidecar = files.read_json(path, REMEDY)
+    needed = {"task", "target", "positive", "features", "model"}
+    if not isinstance(sidecar, dict) or not needed <= sidecar.keys():
+        raise UserError(f"{path.as_posix()}: not the sidecar of a model; {REMEDY}")
+    return sidecar
+
+
 def load_model(model: Path, sidecar: dict[str, Any]) -> Any:
     """Load a model whose hash is the one in its sidecar.
 
@@ -38,11 +53,10 @@ def load_model(model: Path, sidecar: dict[str, Any]) -> Any:
         UserError: the file is missing, or is another than the one that was trained. Nothing is
             unpickled then.
     """
-    remedy = "run `dvc repro -f train`"
     if not model.exists():
-        raise UserError(f"{model.as_posix()}: not found; {remedy}")
+        raise UserError(f"{model.as_posix()}: not found; {REMEDY}")
     if files.sha256(model) != sidecar["model"]["sha256"]:
-        raise UserError(f"{model.as_posix()}: not the file that its sidecar describes; {remedy}")
+        raise UserError(f"{model.as_posix()}: not the file that its sidecar describes; {REMEDY}")
     return joblib.load(model)
 
 
@@ -124,9 +138,10 @@ def _rows(**columns: np.ndarray) -> list[dict[str, Any]]:
 def main() -> None:
     """Read the model and the test split, write what DVCLive records and the intervals."""
     settings = params.load().evaluate
-    sidecar = files.read_json(SIDECAR, "run `dvc repro -f train`")
+    sidecar = read_sidecar(SIDECAR)
     model = load_model(MODEL, sidecar)
-    frame = tables.read_split(tables.TEST)
+    columns = [sidecar["target"], *(feature["name"] for feature in sidecar["features"])]
+    frame = tables.read_split(tables.TEST, *columns)
     predictions = metrics.predict(
         model, frame, frame[sidecar["target"]].to_numpy(), sidecar["task"], sidecar["positive"]
     )

@@ -31,8 +31,17 @@ def replacing(*targets: Path) -> Iterator[tuple[Path, ...]]:
         yield drafts
         for draft, target in zip(drafts, targets, strict=True):
             if target.is_dir():  # a folder cannot be renamed over another
-                shutil.rmtree(target)
-            draft.replace(target)
+                old = target.with_name(f".{target.name}.old.tmp")
+                _remove(old)
+                target.rename(old)
+                draft.rename(target)
+                _remove(old)
+            else:
+                draft.replace(target)
+    except OSError as error:
+        if not error.filename:  # a full disk does not say which file it was
+            error.filename = ", ".join(target.as_posix() for target in targets)
+        raise
     finally:
         for draft in drafts:
             _remove(draft)
@@ -65,7 +74,7 @@ def read_json(path: Path, remedy: str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path.as_posix()}: not found; {remedy}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path.as_posix()}: not valid JSON ({error}); {remedy}") from None
 
 

@@ -72,12 +72,13 @@ def predict(model: Any, rows: Any, actual: Array, task: str, positive: Any = Non
 
 
 def headline(predictions: Predictions) -> dict[str, float]:
-    """Compute every metric of the task, rounded to six places.
+    """Compute every metric of the task that is defined, rounded to six places.
 
-    Six places make the figures equal on machines that differ in the last bits of a float.
+    One that is not, such as the ROC AUC of rows of one class, is left out. Six places make the
+    figures equal on machines that differ in the last bits of a float.
     """
     values = _measure(predictions)(np.ones((1, len(predictions.actual))))
-    return {name: round(float(value[0]), 6) for name, value in values.items()}
+    return {name: round(float(one), 6) for name, [one] in values.items() if np.isfinite(one)}
 
 
 def intervals(

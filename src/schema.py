@@ -1,6 +1,7 @@
 """`make schema`: infer data/schema.yaml from the raw table, for a person to review."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,12 +58,12 @@ def main() -> None:
     frame = tables.read_raw(raw, data.drop).to_pandas()
     tables.require_column(data.target, frame.columns, raw, "data.target")
     text = str(infer(frame, data.target).to_yaml())
-    if SCHEMA.exists() and SCHEMA.read_text(encoding="utf-8") != text:
-        old = SCHEMA.with_name("schema.old.yaml")
-        SCHEMA.replace(old)
-        print(f"{SCHEMA.as_posix()}: the earlier one is now {old.as_posix()}")
     with files.replacing(SCHEMA) as (draft,):
         draft.write_text(text, encoding="utf-8", newline="\n")
+        if SCHEMA.exists() and SCHEMA.read_bytes() != draft.read_bytes():
+            old = SCHEMA.with_name("schema.old.yaml")
+            shutil.copyfile(SCHEMA, old)
+            print(f"{SCHEMA.as_posix()}: the earlier one is now {old.as_posix()}")
     print(f"{SCHEMA.as_posix()}: {frame.shape[1]} columns; please review it")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.csv
 import pyarrow.parquet
 
@@ -65,15 +66,7 @@ def read_raw(path: Path, drop: Iterable[str] = ()) -> pa.Table:
 
 def _read_csv(path: Path) -> pa.Table:
     """Read a CSV file, with empty fields and the usual markers (NA, null, ...) as missing."""
-    options = pa.csv.ConvertOptions(strings_can_be_null=True)
-    try:
-        return pa.csv.read_csv(path, convert_options=options)
-    except pa.ArrowInvalid as error:
-        # Arrow takes a column's type from the first block: try the file as one block.
-        size = path.stat().st_size + 1
-        if "conversion error" not in str(error) or size >= 2**31:
-            raise
-        return pa.csv.read_csv(path, pa.csv.ReadOptions(block_size=size), convert_options=options)
+    return pa.csv.read_csv(path, convert_options=pa.csv.ConvertOptions(strings_can_be_null=True))
 
 
 def _read_parquet(path: Path) -> pa.Table:
@@ -88,10 +81,16 @@ def _plain(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
         column = column.cast(kind)
     if pa.types.is_boolean(kind):
         return column.cast(pa.float64()) if column.null_count else column
-    if pa.types.is_integer(kind):
-        return column.cast(pa.float64() if column.null_count else pa.int64(), safe=False)
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind):
+    if pa.types.is_integer(kind) and kind != pa.uint64() and not column.null_count:
+        return column.cast(pa.int64())
+    if pa.types.is_integer(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind):
         return column.cast(pa.float64(), safe=False)
+    if pa.types.is_floating(kind):
+        column = column.cast(pa.float64())
+        missing = pa.compute.is_nan(column)  # Parquet files may hold NaN beside null
+        return (
+            pa.compute.if_else(missing, None, column) if pa.compute.any(missing).as_py() else column
+        )
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
         return column.cast(pa.timestamp("us"), safe=False)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
@@ -106,16 +105,24 @@ def _plain(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
     )
 
 
-def read_split(path: Path) -> "pd.DataFrame":
+def read_split(path: Path, *columns: str) -> "pd.DataFrame":
     """Read one of the splits that `prepare` writes.
 
+    Args:
+        path: the split's file.
+        columns: names of columns that it must have.
+
     Raises:
-        UserError: the file is missing or not a Parquet file.
+        UserError: the file is missing, is not a Parquet file or lacks one of the columns.
     """
     try:
-        return pa.parquet.read_table(path).to_pandas()
+        frame = pa.parquet.read_table(path).to_pandas()
     except (OSError, pa.ArrowInvalid):
         raise UserError(f"{path.as_posix()}: missing or damaged; run `dvc repro`") from None
+    lacking = ", ".join(name for name in columns if name not in frame)
+    if lacking:
+        raise UserError(f"{path.as_posix()}: lacks the column {lacking}; run `dvc repro`")
+    return frame
 
 
 def require_column(name: str, names: Iterable[str], path: Path, setting: str) -> None:

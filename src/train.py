@@ -73,9 +73,9 @@ def folds(
     """
     count, seed, split = settings.train.folds, settings.train.seed, settings.prepare.split
     column = settings.prepare.column
-    groups = frame[column] if column else None
+    groups = frame[column] if column and split == "group" else None
     least, what = len(frame) - 1 if split == "time" else len(frame), "rows"
-    if groups is not None and split == "group":
+    if groups is not None:
         least, what = groups.nunique(), f"groups in '{column}'"
     elif split == "stratified":
         rarest = target.value_counts().tail(1)
@@ -102,7 +102,7 @@ def cross_validate(
         settings: the sections task, data, prepare and train.
 
     Returns:
-        For each metric its value in each fold.
+        For each metric its value in each fold in which it is defined.
     """
     target = frame[settings.data.target]
 
@@ -118,7 +118,7 @@ def cross_validate(
     scores = pool(joblib.delayed(score)(*split) for split in splits)
     found = list(tqdm(scores, total=len(splits), desc="cross-validation", disable=None))
     names = dict.fromkeys(name for fold in found for name in fold)
-    return {name: [fold.get(name, float("nan")) for fold in found] for name in names}
+    return {name: [fold[name] for fold in found if name in fold] for name in names}
 
 
 def sidecar(
@@ -150,7 +150,7 @@ def main() -> None:
     """Read the train split, write the model, its sidecar and what DVCLive records."""
     settings = params.load()
     data, train = settings.data, settings.train
-    frame = tables.read_split(tables.TRAIN)
+    frame = tables.read_split(tables.TRAIN, *filter(None, [data.target, settings.prepare.column]))
     if settings.prepare.split == "time" and settings.prepare.column:
         frame = frame.sort_values(settings.prepare.column, kind="stable", ignore_index=True)
     estimator = make_estimator(train.estimator, train.arguments, train.seed, settings.task)

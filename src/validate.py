@@ -47,6 +47,8 @@ def schema_violations(frame: pd.DataFrame, split: str) -> list[Violation]:
     except Exception as error:  # whatever YAML, Pandera or a check's constructor raises
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{SCHEMA.as_posix()}: not a Pandera schema: {reason}") from error
+    if not schema.columns:
+        raise UserError(f"{SCHEMA.as_posix()}: names no column; infer one with `make schema`")
     try:
         schema.validate(frame, lazy=True)
     except SchemaErrors as error:
@@ -197,13 +199,15 @@ def table_of(violations: list[Violation]) -> str:
 
 
 def _fit(text: str, width: int) -> str:
+    text = " ".join(text.split())
     return (text if len(text) <= width else text[: width - 3] + "...").ljust(width)
 
 
 def main() -> int:
     """Check both splits, write metrics/validation.json, print what is wrong."""
     settings = params.load()
-    train, test = tables.read_split(tables.TRAIN), tables.read_split(tables.TEST)
+    train = tables.read_split(tables.TRAIN, settings.data.target)
+    test = tables.read_split(tables.TEST, *train.columns)
     violations = [
         *schema_violations(train, "train"),
         *schema_violations(test, "test"),
