@@ -19,6 +19,7 @@ from src.errors import UserError
 from src.live import StageLive
 from src.params import Params
 
+VALIDATION = Path("metrics/validation.json")
 MODEL = Path("models/model.joblib")
 SIDECAR = Path("models/model.json")
 RECORDS = Path("metrics/train")
@@ -150,6 +151,9 @@ def main() -> None:
     """Read the train split, write the model, its sidecar and what DVCLive records."""
     settings = params.load()
     data, train = settings.data, settings.train
+    verdict = files.read_json(VALIDATION, "run `dvc repro`")
+    if not (isinstance(verdict, dict) and verdict.get("passed") is True):
+        raise UserError(f"{VALIDATION.as_posix()}: the data did not pass; run `dvc repro`")
     frame = tables.read_split(tables.TRAIN, *filter(None, [data.target, settings.prepare.column]))
     if settings.prepare.split == "time" and settings.prepare.column:
         frame = frame.sort_values(settings.prepare.column, kind="stable", ignore_index=True)

@@ -224,8 +224,8 @@ def main() -> int:
     if violations:
         print(table_of(violations))
         raise UserError(
-            f"{len(violations)} checks failed (all in {REPORT.as_posix()}); mend "
-            f"{settings.data.raw}, or {SCHEMA.as_posix()} or the limits in params.yaml"
+            f"{len(violations)} checks failed (all in {REPORT.as_posix()}); mend the raw data, "
+            f"or {SCHEMA.as_posix()} or the limits in params.yaml"
         )
     print(f"{len(train)} + {len(test)} rows, {train.shape[1]} columns: no violations")
     return 0

@@ -1,0 +1,200 @@
+import json
+import shutil
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+import sklearn.metrics as sk
+
+from src.evaluate import (
+    AXES,
+    CONFUSION_ROWS,
+    CURVE_POINTS,
+    MODEL,
+    RECORDS,
+    SCATTER_ROWS,
+    SIDECAR,
+    curve_points,
+    plots,
+)
+from src.metrics import Predictions
+from src.tables import TEST, read_split
+from tests.pipeline.projects import TABLES, tree
+
+PLOTS = {
+    "binary": {"roc", "precision_recall", "calibration", "confusion_matrix"},
+    "multiclass": {"roc", "precision_recall", "confusion_matrix"},
+    "regression": {"predicted", "residuals"},
+}
+
+
+class Trap:
+    """A pickle of this makes a file when it is loaded."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self):
+        return Path.touch, (self.marker,)
+
+
+def scored(rows: int, classes: int = 2) -> Predictions:
+    random = np.random.default_rng(0)
+    actual = random.integers(0, classes, rows)
+    scores = random.random((rows, classes)) + np.eye(classes)[actual] / 2
+    scores /= scores.sum(axis=1, keepdims=True)
+    labels = list(range(classes))
+    return Predictions(actual, scores.argmax(axis=1), labels, scores, True, classes == 2)
+
+
+@pytest.mark.parametrize("task", TABLES)
+def test_model_is_scored_and_drawn(project, run, task):
+    project(task)
+    done = run("prepare", "train", "evaluate")
+    assert done.status == 0
+    values = json.loads((RECORDS / "metrics.json").read_text())
+    ends = json.loads((RECORDS / "intervals.json").read_text())
+    assert list(ends) == list(values)
+    assert [line.split()[0] for line in done.out.splitlines()] == list(values)
+    frame = read_split(TEST)
+    target = "ripe" if task == "binary" else "target"
+    score = sk.r2_score if task == "regression" else sk.accuracy_score
+    assert values["r2" if task == "regression" else "accuracy"] == pytest.approx(
+        score(frame[target], joblib.load(MODEL).predict(frame)), abs=1e-6
+    )
+    files = (RECORDS / "plots").rglob("*.json")
+    drawn = {path.stem: json.loads(path.read_text()) for path in files}
+    assert set(drawn) == set(AXES)
+    assert {name for name, points in drawn.items() if points} == PLOTS[task]
+    for name in PLOTS[task]:
+        assert set(drawn[name][0]) == set(AXES[name])
+
+
+def test_scoring_again_gives_the_same_files_and_leaves_nothing_of_before(project, run):
+    project()
+    run("prepare", "train", "evaluate")
+    before = tree(RECORDS)
+    (RECORDS / "left.json").write_text("from long ago")
+    run("evaluate")
+    assert tree(RECORDS) == before
+
+
+def test_what_a_model_without_scores_cannot_draw_stays_empty():
+    actual = np.array([0, 1] * 9)
+    drawn = plots(Predictions(actual, actual, [0, 1], binary=True), seed=1)
+    assert {name for name, points in drawn.items() if points} == {"confusion_matrix"}
+    decided = np.column_stack([-actual, actual]).astype(float)
+    drawn = plots(Predictions(actual, actual, [0, 1], decided, False, True), seed=1)
+    assert {name for name, points in drawn.items() if points} == {
+        "confusion_matrix",
+        "precision_recall",
+        "roc",
+    }
+
+
+@pytest.mark.parametrize("rows", [1, 2, CURVE_POINTS, CURVE_POINTS + 1, 50_000])
+def test_thinned_curve_keeps_its_ends_and_its_order(rows):
+    x = np.sort(np.random.default_rng(0).random(rows))
+    chosen = curve_points(x, x**2)
+    assert chosen[0] == 0
+    assert chosen[-1] == rows - 1
+    assert (np.diff(chosen) > 0).all()
+    assert len(chosen) <= CURVE_POINTS + 1
+    assert rows > CURVE_POINTS or len(chosen) == rows
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_thinned_curves_keep_their_area(classes):
+    found = scored(20_000, classes)
+    drawn = plots(found, seed=1)
+    assert found.scores is not None
+    labels = np.eye(classes)[found.actual]
+    if classes == 2:
+        label, score = labels[:, 1], found.scores[:, 1]
+    else:
+        label, score = labels.ravel(), found.scores.ravel()
+    fpr, tpr = (np.array([point[axis] for point in drawn["roc"]]) for axis in AXES["roc"])
+    assert np.trapezoid(tpr, fpr) == pytest.approx(sk.roc_auc_score(label, score), abs=0.005)
+    recall, precision = (
+        np.array([point[axis] for point in drawn["precision_recall"]])
+        for axis in AXES["precision_recall"]
+    )
+    assert abs(np.trapezoid(precision, recall)) == pytest.approx(
+        sk.average_precision_score(label, score), abs=0.005
+    )
+
+
+@pytest.mark.parametrize(
+    "found",
+    [scored(30_000), scored(30_000, 3), Predictions(np.arange(30_000.0), np.ones(30_000))],
+    ids=PLOTS,
+)
+def test_plots_of_many_rows_are_small(found):
+    drawn = plots(found, seed=1)
+    limits = {"confusion_matrix": CONFUSION_ROWS, "predicted": SCATTER_ROWS}
+    limits["residuals"] = SCATTER_ROWS
+    for name, points in drawn.items():
+        assert len(points) <= limits.get(name, CURVE_POINTS + 1)
+    assert plots(found, seed=1) == drawn
+
+
+def test_residuals_are_actual_minus_predicted():
+    drawn = plots(Predictions(np.array([1.0, 5.0]), np.array([2.0, 2.5])), seed=1)
+    assert drawn["predicted"] == [
+        {"actual": 1.0, "predicted": 2.0},
+        {"actual": 5.0, "predicted": 2.5},
+    ]
+    assert drawn["residuals"] == [
+        {"predicted": 2.0, "residual": -1.0},
+        {"predicted": 2.5, "residual": 2.5},
+    ]
+
+
+def test_model_swapped_for_another_is_refused_before_it_is_loaded(trained, run):
+    marker = trained / "loaded"
+    joblib.dump(Trap(marker), MODEL)
+    before = tree(RECORDS)
+    done = run("evaluate")
+    assert done.status == 1
+    assert done.err == (
+        "error: models/model.joblib: not the file that its sidecar describes; "
+        "run `dvc repro -f train`\n"
+    )
+    assert not marker.exists()
+    assert tree(RECORDS) == before
+    joblib.load(MODEL)  # the trap is one
+    assert marker.exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        (lambda: MODEL.write_bytes(MODEL.read_bytes()[:-1]), "model.joblib: not the file that"),
+        (lambda: MODEL.write_bytes(b""), "model.joblib: not the file that"),
+        (lambda: MODEL.unlink(), "model.joblib: not found"),
+        (lambda: SIDECAR.unlink(), "model.json: not found"),
+        (lambda: SIDECAR.write_text("{"), "model.json: not valid JSON"),
+        (lambda: SIDECAR.write_text("[]"), "model.json: not the sidecar of a model"),
+        (lambda: SIDECAR.write_text("{}"), "model.json: not the sidecar of a model"),
+        (lambda: shutil.copy(RECORDS / "metrics.json", SIDECAR), "model.json: not the sidecar"),
+    ],
+)
+def test_damaged_model_or_sidecar_is_refused(trained, run, damage, expected):
+    damage()
+    before = tree(RECORDS)
+    done = run("evaluate")
+    assert done.status == 1
+    assert done.err.startswith("error: models/" + expected)
+    assert done.err.endswith("run `dvc repro -f train`\n")
+    assert done.err.count("\n") == 1
+    assert tree(RECORDS) == before
+
+
+def test_test_split_without_a_feature_is_refused(trained, run):
+    read_split(TEST).drop(columns=["size", "ripe"]).to_parquet(TEST)
+    done = run("evaluate")
+    assert done.status == 1
+    assert done.err == (
+        "error: data/prepared/test.parquet: lacks the column ripe, size; run `dvc repro`\n"
+    )

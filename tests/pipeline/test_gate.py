@@ -1,0 +1,182 @@
+import json
+from typing import Any
+
+import pytest
+
+from src.errors import UserError
+from src.gate import METRICS, REPORT, Verdict, judge, raise_accuracy
+from src.params import Bound
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.fixture
+def gate(project, run, monkeypatch):
+    """Judge metrics (an object, or a file's bytes, or no file) with bounds, as a process does."""
+
+    def judged(metrics: Any, bounds: Any, least: str | None = None):
+        project(gate=bounds)
+        METRICS.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(metrics, bytes):
+            METRICS.write_bytes(metrics)
+        elif metrics is not None:
+            METRICS.write_text(json.dumps(metrics))
+        if least is not None:
+            monkeypatch.setenv("MIN_ACCURACY", least)
+        return run("gate")
+
+    return judged
+
+
+def verdict(value: Any, **bound: float) -> Verdict:
+    (found,) = judge({"m": value}, {"m": Bound(**bound)})
+    return found
+
+
+@pytest.mark.parametrize(
+    ("value", "bound", "passed"),
+    [
+        (0.9, {"min": 0.9}, True),
+        (0.9, {"max": 0.9}, True),
+        (0.9, {"min": 0.9, "max": 0.9}, True),
+        (0.5, {"min": 0.1, "max": 0.9}, True),
+        (1, {"min": 0.9}, True),
+        (-5, {"max": 0}, True),
+        (0.8999999, {"min": 0.9}, False),
+        (0.9000001, {"max": 0.9}, False),
+        (0.95, {"min": 0.1, "max": 0.9}, False),
+        (0.05, {"min": 0.1, "max": 0.9}, False),
+    ],
+)
+def test_bounds_are_inclusive(value, bound, passed):
+    found = verdict(value, **bound)
+    assert found.passed == passed
+    assert found.value == value
+    assert (found.min, found.max) == (bound.get("min"), bound.get("max"))
+    assert found.reason in ([""] if passed else ["too low", "too high"])
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "not a number"),
+        ("0.99", "not a number"),
+        (True, "not a number"),
+        ([0.99], "not a number"),
+        ({"value": 0.99}, "not a number"),
+        (NAN, "not finite"),
+        (INF, "not finite"),
+        (-INF, "not finite"),
+        (10**400, "not finite"),
+        (-(10**400), "not finite"),
+    ],
+)
+@pytest.mark.parametrize("bound", [{"min": 0.0}, {"max": 1.0}, {"min": -1e308, "max": 1e308}])
+def test_only_a_finite_number_passes(value, reason, bound):
+    found = verdict(value, **bound)
+    assert not found.passed
+    assert found.reason == reason
+    assert found.value is None
+
+
+def test_every_bound_has_its_verdict_in_order():
+    bounds = {"b": Bound(min=0), "a": Bound(min=0), "c": Bound(max=1)}
+    found = judge({"a": -1, "b": 1, "other": 5}, bounds)
+    assert [(one.metric, one.passed, one.reason) for one in found] == [
+        ("b", True, ""),
+        ("a", False, "too low"),
+        ("c", False, "missing"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("bound", "text", "expected"),
+    [
+        ({"min": 0.8}, None, {"min": 0.8}),
+        ({"min": 0.8}, "0.9", {"min": 0.9}),
+        ({"min": 0.8}, "0.7", {"min": 0.8}),
+        ({"min": 0.8}, "0.8", {"min": 0.8}),
+        ({"max": 0.99}, "0.9", {"min": 0.9, "max": 0.99}),
+        ({"min": -1}, "0", {"min": 0}),
+        (None, "0.9", {"min": 0.9}),
+        (None, "0", {"min": 0.0}),
+        (None, "1", {"min": 1.0}),
+    ],
+)
+def test_min_accuracy_raises_the_bound_and_never_lowers_it(bound, text, expected):
+    bounds = {"f1": Bound(min=0.5)} | ({"accuracy": Bound(**bound)} if bound else {})
+    found = raise_accuracy(bounds, text)
+    assert found["f1"] == Bound(min=0.5)
+    assert found["accuracy"] == Bound(**expected)
+
+
+@pytest.mark.parametrize("text", ["abc", "nan", "inf", "1.5", "-0.1", "", " ", "90%", "0,9"])
+def test_min_accuracy_that_is_no_share_is_refused(text):
+    with pytest.raises(UserError, match=r"MIN_ACCURACY is .*; allowed: a number from 0 to 1"):
+        raise_accuracy({"accuracy": Bound(min=0.5)}, text)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "bounds", "least", "status"),
+    [
+        ({"accuracy": 0.9, "f1": 0.8}, {"accuracy": {"min": 0.9}, "f1": {"min": 0.5}}, None, 0),
+        ({"accuracy": 0.9, "f1": 0.4}, {"accuracy": {"min": 0.9}, "f1": {"min": 0.5}}, None, 1),
+        ({"accuracy": 0.9}, {"accuracy": {"min": 0.8}}, "0.85", 0),
+        ({"accuracy": 0.9}, {"accuracy": {"min": 0.8}}, "0.95", 1),
+        ({"accuracy": 0.9, "f1": 0.9}, {"f1": {"min": 0.8}}, "0.95", 1),
+        ({"rmse": 3}, {"rmse": {"max": 4}}, "0", 1),  # a bound on an accuracy that is not there
+        ({}, {"accuracy": {"min": 0}}, None, 1),
+        ({"accuracy": NAN}, {"accuracy": {"min": 0}}, None, 1),
+        (b'{"accuracy": 1e999}', {"accuracy": {"min": 0}}, None, 1),
+        ({"accuracy": 10**400}, {"accuracy": {"min": 0}}, None, 1),
+    ],
+)
+def test_verdicts_are_printed_and_recorded(gate, metrics, bounds, least, status):
+    done = gate(metrics, bounds, least)
+    assert done.status == status
+    assert done.err == ""
+    report = json.loads(REPORT.read_text())
+    assert report["passed"] == (status == 0)
+    names = [one["metric"] for one in report["verdicts"]]
+    assert names == list(bounds | ({"accuracy": 0} if least else {}))
+    head, *lines, last = done.out.splitlines()
+    assert head.split() == ["metric", "value", "bound", "verdict"]
+    assert [line.split()[0] for line in lines] == names
+    for line, one in zip(lines, report["verdicts"], strict=True):
+        ending = "passed" if one["passed"] else f"REJECTED: {one['reason']}"
+        assert line.endswith("  " + ending)
+    assert last == ("gate: REJECTED" if status else "gate: passed")
+
+
+@pytest.mark.parametrize(
+    ("metrics", "bounds", "least", "expected"),
+    [
+        (None, {"accuracy": {"min": 0}}, None, "metrics.json: not found; run `dvc repro -f eval"),
+        (b"", {"accuracy": {"min": 0}}, None, "metrics.json: not valid JSON"),
+        (b'{"accuracy": 0.9', {"accuracy": {"min": 0}}, None, "metrics.json: not valid JSON"),
+        (b'{"accuracy": "\xff"}', {"accuracy": {"min": 0}}, None, "metrics.json: not valid JSON"),
+        (b'{"accuracy": 1' + b"0" * 5000 + b"}", {"accuracy": {"min": 0}}, None, "not valid JSON"),
+        ([0.9], {"accuracy": {"min": 0}}, None, "metrics.json: not a JSON object; run `dvc"),
+        (b"0.9", {"accuracy": {"min": 0}}, None, "metrics.json: not a JSON object"),
+        ({"accuracy": 1}, {"accuracy": {"min": NAN}}, None, "gate.accuracy.min is nan"),
+        ({"accuracy": 1}, {"accuracy": {"min": -INF}}, None, "gate.accuracy.min is -inf"),
+        ({"accuracy": 1}, {"accuracy": {"min": "0.9"}}, None, "gate.accuracy.min is '0.9'"),
+        ({"accuracy": 1}, {"accuracy": {"min": True}}, None, "gate.accuracy.min is True"),
+        ({"accuracy": 1}, {"accuracy": {}}, None, "gate.accuracy: a bound needs min, max"),
+        ({"accuracy": 1}, {}, None, "gate is {}; allowed: at least one metric"),
+        ({"accuracy": 1}, {"accuracy": {"min": 0}}, "abc", "MIN_ACCURACY is 'abc'"),
+        ({"accuracy": 1}, {"accuracy": {"min": 0}}, "", "MIN_ACCURACY is ''"),
+    ],
+)
+def test_what_cannot_be_judged_ends_with_2_and_an_earlier_report_stays(
+    gate, metrics, bounds, least, expected
+):
+    REPORT.parent.mkdir()
+    REPORT.write_text("of an earlier run")
+    done = gate(metrics, bounds, least)
+    assert done.status == 2
+    assert done.out == ""
+    assert done.err.startswith("error: ")
+    assert expected in done.err
+    assert done.err.count("\n") == 1
+    assert REPORT.read_text() == "of an earlier run"

@@ -1,0 +1,234 @@
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+import sklearn.metrics as sk
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.svm import LinearSVC
+
+from src import metrics
+from src.metrics import Predictions, headline, intervals, predict
+
+SEEDS = range(4)
+ROWS = 60
+
+
+def classification(seed: int, classes: list[Any]) -> Predictions:
+    """Make random predictions whose probabilities have ties, with a class that is rare."""
+    random = np.random.default_rng(seed)
+    share = np.linspace(1, 0.1, len(classes))
+    actual = random.choice(classes, ROWS, p=share / share.sum())
+    scores = random.integers(1, 6, (ROWS, len(classes))).astype(float)
+    scores[np.arange(ROWS), [classes.index(label) for label in actual]] += 2
+    scores /= scores.sum(axis=1, keepdims=True)
+    if len(classes) == 2:  # few distinct values, so many ties
+        scores[:, 1] = scores[:, 1].round(1).clip(0.1, 0.9)
+        scores[:, 0] = 1 - scores[:, 1]
+    predicted = np.array(classes)[scores.argmax(axis=1)]
+    return Predictions(actual, predicted, classes, scores, True, len(classes) == 2)
+
+
+def regression(seed: int) -> Predictions:
+    random = np.random.default_rng(seed)
+    actual = random.normal(1e3, 5, ROWS)
+    return Predictions(actual, actual + random.normal(0, 3, ROWS))
+
+
+def of_sklearn(found: Predictions, repeats: np.ndarray) -> dict[str, float]:
+    """Compute every metric with scikit-learn on rows that stand there `repeats` times."""
+    y, said = np.repeat(found.actual, repeats), np.repeat(found.predicted, repeats)
+    if found.classes is None:
+        return {
+            "rmse": sk.root_mean_squared_error(y, said),
+            "mae": sk.mean_absolute_error(y, said),
+            "r2": sk.r2_score(y, said),
+            "mape": sk.mean_absolute_percentage_error(y, said),
+        }
+    values = {
+        "accuracy": sk.accuracy_score(y, said),
+        "balanced_accuracy": sk.balanced_accuracy_score(y, said),
+    }
+    scores = None if found.scores is None else np.repeat(found.scores, repeats, axis=0)
+    options: dict[str, Any] = {"zero_division": 0, "average": "macro"}
+    suffix = "_macro"
+    if found.binary:
+        options |= {"pos_label": found.classes[1], "average": "binary"}
+        suffix = ""
+    for metric in ("f1", "precision", "recall"):
+        values[metric + suffix] = getattr(sk, f"{metric}_score")(y, said, **options)
+    if not found.binary:
+        recalls = sk.recall_score(y, said, labels=found.classes, average=None, zero_division=np.nan)
+        values |= {f"recall_{label}": recalls[at] for at, label in enumerate(found.classes)}
+    if scores is not None:
+        # Each class against the rest; a class that does not occur has no area.
+        columns = [1] if found.binary else range(len(found.classes))
+        pairs = [(y == found.classes[at], scores[:, at]) for at in columns]
+        for name in ("roc_auc", "average_precision"):
+            area = getattr(sk, f"{name}_score")
+            needed = (1, len(y) - 1) if name == "roc_auc" else (1, len(y))
+            areas = [area(*pair) for pair in pairs if needed[0] <= pair[0].sum() <= needed[1]]
+            values[name] = float(np.mean(areas)) if areas else np.nan
+        if found.probabilities:
+            order = np.argsort(np.array(found.classes))
+            labels = [found.classes[at] for at in order]
+            values["log_loss"] = sk.log_loss(y, scores[:, order], labels=labels)
+            values["brier"] = (
+                sk.brier_score_loss(y == found.classes[1], scores[:, 1], labels=[False, True])
+                if found.binary
+                else sk.brier_score_loss(y, scores[:, order], labels=labels)
+            )
+    return values
+
+
+def assert_equal_to_sklearn(found: Predictions, weights: np.ndarray) -> None:
+    ours = metrics._measure(found)(weights.astype(float))
+    for at, repeats in enumerate(weights):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # scikit-learn tells of classes that do not occur
+            expected = of_sklearn(found, repeats)
+        assert {name: values[at] for name, values in ours.items()} == pytest.approx(
+            expected, rel=1e-9, abs=1e-12, nan_ok=True
+        )
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(
+    "classes", [["no", "yes"], ["yes", "no"], [0, 1], ["a", "b", "c"], [3, 1, 2, 0]], ids=str
+)
+def test_classification_metrics_equal_scikit_learns(seed, classes):
+    weights = np.random.default_rng(seed).integers(0, 4, (5, ROWS))
+    assert_equal_to_sklearn(classification(seed, classes), weights)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_regression_metrics_equal_scikit_learns(seed):
+    weights = np.random.default_rng(seed).integers(0, 4, (5, ROWS))
+    assert_equal_to_sklearn(regression(seed), weights)
+
+
+@pytest.mark.parametrize("classes", [["no", "yes"], ["a", "b", "c"]], ids=len)
+def test_metrics_where_a_class_is_not_in_the_resample(classes):
+    found = classification(0, classes)
+    present = [found.actual != label for label in classes]
+    only = [found.actual == label for label in classes]
+    assert_equal_to_sklearn(found, np.array(present + only).astype(int))
+
+
+@pytest.mark.parametrize("classes", [["no", "yes"], ["a", "b", "c"]], ids=len)
+@pytest.mark.parametrize("always", [0, 1])
+def test_metrics_where_one_class_is_never_or_always_predicted(classes, always):
+    found = classification(0, classes)
+    same = Predictions(
+        found.actual, np.full(ROWS, classes[always]), classes, found.scores, True, found.binary
+    )
+    weights = np.random.default_rng(1).integers(0, 4, (3, ROWS))
+    assert_equal_to_sklearn(same, weights)
+
+
+def test_metrics_of_equal_scores_and_of_perfect_ones():
+    actual = np.array([0, 1] * 5)
+    for score in (np.full(10, 0.5), actual.astype(float), 1.0 - actual):
+        scores = np.column_stack([1 - score, score])
+        found = Predictions(actual, score.round().astype(int), [0, 1], scores, True, True)
+        assert_equal_to_sklearn(found, np.ones((1, 10), dtype=int))
+
+
+def test_headline_is_every_row_once_to_six_places():
+    found = classification(0, ["no", "yes"])
+    expected = of_sklearn(found, np.ones(ROWS, dtype=int))
+    assert headline(found) == {name: round(expected[name], 6) for name in headline(found)}
+    assert set(headline(found)) == set(expected)
+
+
+@pytest.mark.parametrize("positive", ["no", "yes"])
+@pytest.mark.parametrize("model", [LogisticRegression(), LinearSVC()], ids=repr)
+def test_positive_class_is_the_one_that_binary_metrics_are_of(model, positive):
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(80, 2))
+    actual = np.where(rows[:, 0] + random.normal(size=80) > 0.5, "yes", "no")
+    found = predict(model.fit(rows, actual), rows, actual, "binary", positive)
+    assert found.classes is not None
+    assert found.classes[1] == positive
+    assert headline(found)["recall"] == round(
+        sk.recall_score(actual, model.predict(rows), pos_label=positive), 6
+    )
+    assert headline(found)["roc_auc"] > 0.7
+    assert_equal_to_sklearn(found, random.integers(0, 3, (3, 80)))
+
+
+class Constant(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A classifier that gives labels only."""
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X):
+        return np.full(len(X), self.classes_[0])
+
+
+@pytest.mark.parametrize("model", [LinearSVC(), Constant()], ids=["scores", "labels"])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_models_without_probabilities(model, classes):
+    random = np.random.default_rng(0)
+    rows, actual = random.normal(size=(60, 2)), np.arange(60) % classes
+    task = "binary" if classes == 2 else "multiclass"
+    found = predict(model.fit(rows, actual), rows, actual, task, 1 if classes == 2 else None)
+    assert_equal_to_sklearn(found, random.integers(0, 3, (3, 60)))
+    names = set(headline(found))
+    assert "accuracy" in names
+    assert ("roc_auc" in names) == isinstance(model, LinearSVC)
+    assert not names & {"log_loss", "brier"}
+
+
+def test_regression_predictions():
+    rows = np.arange(10.0)[:, None]
+    found = predict(LinearRegression().fit(rows, np.arange(10)), rows, np.arange(10), "regression")
+    assert found.classes is None
+    assert headline(found)["r2"] == 1
+
+
+@pytest.mark.parametrize(
+    "found",
+    [classification(1, ["no", "yes"]), classification(1, ["a", "b", "c"]), regression(1)],
+    ids=["binary", "multiclass", "regression"],
+)
+def test_intervals_hold_the_headline_and_depend_on_the_seed_alone(found, monkeypatch):
+    ends = intervals(found, 300, seed=3)
+    assert intervals(found, 300, seed=3) == ends
+    assert intervals(found, 300, seed=4) != ends
+    values = headline(found)
+    assert list(ends) == list(values)
+    for name, value in values.items():
+        low, high = ends[name]["low"], ends[name]["high"]
+        assert low is not None
+        assert high is not None
+        assert low <= value <= high
+    monkeypatch.setattr(metrics, "BLOCK", 7 * ROWS)  # many small blocks
+    assert intervals(found, 300, seed=3) == ends
+
+
+def test_interval_is_that_of_a_plain_bootstrap():
+    found, random = regression(2), np.random.default_rng(7)
+    plain = []
+    for _ in range(3_000):
+        rows = random.integers(ROWS, size=ROWS)
+        error = found.actual[rows] - found.predicted[rows]
+        plain.append(np.abs(error).mean())
+    low, high = np.percentile(plain, [2.5, 97.5])
+    ends = intervals(found, 3_000, seed=1)["mae"]
+    assert [ends["low"], ends["high"]] == pytest.approx([low, high], abs=0.05 * (high - low))
+    wide = intervals(found, 3_000, seed=1, level=0.99)["mae"]
+    inner, outer = ([one["low"] or 0, one["high"] or 0] for one in (ends, wide))
+    assert outer[0] < inner[0] < inner[1] < outer[1]
+
+
+def test_resamples_of_one_class_are_left_out():
+    actual = np.array([0, 0, 1])
+    scores = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
+    ends = intervals(Predictions(actual, actual, [0, 1], scores, True, True), 200, seed=1)
+    assert ends["roc_auc"] == {"low": 1.0, "high": 1.0}
+    alone = Predictions(actual[:2], actual[:2], [0, 1], scores[:2], True, True)
+    assert intervals(alone, 100, seed=1)["roc_auc"] == {"low": None, "high": None}

@@ -1,0 +1,188 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from src.errors import UserError
+from src.params import Prepare
+from src.prepare import choose_test, drop_duplicates
+from src.tables import TEST, TRAIN, read_split
+from tests.pipeline.projects import fruit, settings_of, write_settings, write_table
+
+SPLITS = [
+    {"split": "stratified"},
+    {"split": "random"},
+    {"split": "group", "column": "colour"},
+    {"split": "time", "column": "picked"},
+]
+
+
+def settings(split: str = "stratified", column: str | None = None, **others: Any) -> Prepare:
+    return Prepare.model_validate(
+        {"split": split, "column": column, "test_size": 0.25, "seed": 1} | others
+    )
+
+
+def chosen(values: list[Any], **others: Any) -> np.ndarray:
+    """Choose the test rows of a table whose only column is x."""
+    return choose_test(pa.table({"x": values}), "x", settings(**others))
+
+
+def test_first_of_equal_rows_stays():
+    table = pa.table(
+        {
+            "number": [2.0, 1.0, None, 2.0, None, 2.0, 1.0],
+            "text": ["b", None, "c", "b", "c", "B", None],
+            "row": [0, 0, 0, 0, 0, 0, 1],
+        }
+    )
+    kept = drop_duplicates(table)
+    assert kept.to_pylist() == table.take([0, 1, 2, 5, 6]).to_pylist()
+    assert kept.schema == table.schema
+
+
+def test_rows_whose_hashes_collide_are_compared(monkeypatch):
+    def hash_alike(frame, index):
+        return pd.Series(np.zeros(len(frame), dtype="uint64"))
+
+    monkeypatch.setattr(pd.util, "hash_pandas_object", hash_alike)
+    table = pa.table({"x": [1, 2, 1, 3]})
+    assert drop_duplicates(table)["x"].to_pylist() == [1, 2, 3]
+
+
+def test_duplicates_far_apart_are_found():
+    values = np.arange(250_000)
+    values[-1] = 0
+    assert len(drop_duplicates(pa.table({"x": values}))) == 249_999
+
+
+def test_stratified_split_holds_the_shares():
+    test = chosen(["a"] * 80 + ["b"] * 16 + ["c"] * 4)
+    assert [test[:80].sum(), test[80:96].sum(), test[96:].sum()] == [20, 4, 1]
+
+
+@pytest.mark.parametrize("test_size", [0.001, 0.5, 0.999])
+def test_stratified_split_has_each_class_on_both_sides(test_size):
+    test = chosen(["a"] * 9 + ["b"] * 2 + [None] * 2 + ["once"], test_size=test_size)
+    for rows in (slice(0, 9), slice(9, 11), slice(11, 13)):
+        assert 0 < test[rows].sum() < len(test[rows])
+    assert not test[13]  # a class of one row is there to learn from
+
+
+@pytest.mark.parametrize(("test_size", "rows"), [(0.25, 25), (0.001, 1), (0.999, 99)])
+def test_random_split_has_its_size(test_size, rows):
+    test = chosen(list(range(100)), split="random", test_size=test_size)
+    assert test.sum() == rows
+    assert list(np.flatnonzero(test)) != list(range(rows)) or rows in (1, 99)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_group_split_keeps_groups_whole_and_its_size_near(seed):
+    groups = np.random.default_rng(seed).integers(0, 40, 400)
+    test = chosen(groups.tolist(), split="group", column="x", seed=seed)
+    assert set(groups[test]).isdisjoint(groups[~test])
+    largest = np.bincount(groups).max()
+    assert abs(test.sum() - 100) <= largest / 2
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_group_split_leaves_groups_on_both_sides(seed):
+    test = chosen(["a"] + ["b"] * 99, split="group", column="x", seed=seed)
+    assert 0 < test.sum() < 100
+
+
+@pytest.mark.parametrize(
+    ("times", "test_size", "expected"),
+    [
+        ([3, 1, 4, 2], 0.25, [4]),
+        ([3, 1, 4, 2], 0.5, [3, 4]),
+        ([1, 2, 3, 3, 3], 0.2, [3, 3, 3]),  # ties stay together
+        ([1, 1, 1, 2], 0.75, [2]),  # as nothing would be left to train on
+        ([1, 1, 1, 2], 0.001, [2]),
+        (["2024-01", "2023-12", "2024-02"], 0.3, ["2024-02"]),
+        ([pd.Timestamp(2024, 1, 2), pd.Timestamp(2024, 1, 1)], 0.5, [pd.Timestamp(2024, 1, 2)]),
+    ],
+)
+def test_time_split_tests_on_the_latest_rows(times, test_size, expected):
+    test = chosen(times, split="time", column="x", test_size=test_size)
+    assert [time for time, late in zip(times, test, strict=True) if late] == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "split", "expected"),
+    [
+        ([1, 1, 1], "time", "all rows have the same time"),
+        (["a", "a"], "group", "all rows are of one group"),
+        (["a", "b", None], "group", "'x' is missing in 1 rows; a group split needs it in all"),
+        ([1.0, None, None], "time", "'x' is missing in 2 rows; a time split needs it in all"),
+    ],
+)
+def test_table_that_cannot_be_split_so_is_refused(values, split, expected):
+    with pytest.raises(UserError, match=expected) as caught:
+        chosen(values, split=split, column="x")
+    assert str(caught.value).startswith("prepare.column: ")
+
+
+@pytest.mark.parametrize("split", SPLITS, ids=lambda split: split["split"])
+def test_every_row_is_in_exactly_one_split(project, run, split):
+    table = fruit().fillna({"colour": "none"})
+    twice = pd.concat([table, table[:7]])
+    project(table=twice, prepare=split)
+    assert run("prepare").out.startswith("247 rows, 7 duplicates dropped: ")
+    parts = [read_split(TRAIN), read_split(TEST)]
+    assert all(len(part) > 20 for part in parts)
+    together = pd.concat(parts).sort_values(list(table.columns), ignore_index=True)
+    expected = table.sort_values(list(table.columns), ignore_index=True)
+    pd.testing.assert_frame_equal(together, expected, check_dtype=False)
+
+
+@pytest.mark.parametrize("split", SPLITS[:3], ids=lambda split: split["split"])
+def test_same_input_and_parameters_give_the_same_bytes(project, run, split):
+    table = fruit().assign(colour=lambda frame: "c" + (frame["seeds"] // 2).astype(str))
+
+    def prepared(seed: int) -> list[bytes]:
+        project(table=table, prepare=split | {"seed": seed})
+        run("prepare")
+        return [TRAIN.read_bytes(), TEST.read_bytes()]
+
+    first = prepared(1)
+    assert prepared(2) != first
+    assert prepared(1) == first
+
+
+def test_both_splits_have_the_same_types(project, run):
+    table = fruit(40)
+    table.loc[table.index[:1], "seeds"] = None  # one missing value, in one split only
+    project(table=table, data={"raw": "data/raw.parquet", "drop": ["size"]})
+    run("prepare")
+    train, test = read_split(TRAIN), read_split(TEST)
+    assert train.dtypes.equals(test.dtypes)
+    assert train["seeds"].dtype == "float64"
+    assert "size" not in train
+
+
+@pytest.mark.parametrize(
+    ("table", "sections", "expected"),
+    [
+        (fruit(9), {"data": {"target": "rip"}}, "no column 'rip' (data.target in params.yaml); d"),
+        (
+            fruit(9),
+            {"prepare": {"split": "group", "column": "color"}},
+            "no column 'color' (prepare.column in params.yaml); did you mean 'colour'?",
+        ),
+        (fruit(9).assign(ripe=None), {}, "target 'ripe' is missing in every row"),
+        (pd.concat([fruit(1)] * 3), {}, "has 1 distinct row; a split needs two"),
+    ],
+)
+def test_table_that_cannot_be_prepared_is_refused(project, run, table, sections, expected):
+    folder: Path = project()
+    write_table(folder / "data/raw.csv", table)
+    write_settings(folder, settings_of(**sections))
+    done = run("prepare")
+    assert done.status == 1
+    assert done.err.startswith("error: data/raw.csv: ")
+    assert expected in done.err
+    assert not TRAIN.exists()

@@ -1,0 +1,103 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from src.schema import infer
+from src.validate import SCHEMA, schema_violations
+from tests.pipeline.projects import fruit
+
+
+@pytest.fixture
+def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
+    """Give a table whose inferred schema is in data/schema.yaml of the current folder."""
+    monkeypatch.chdir(tmp_path)
+    table = fruit(60).assign(
+        label=[f"lot {at}" for at in range(60)],  # text of too many values to list
+        nothing=np.nan,
+    )
+    SCHEMA.parent.mkdir()
+    SCHEMA.write_text(str(infer(table, "ripe").to_yaml()), encoding="utf-8")
+    return table
+
+
+def found(frame: pd.DataFrame) -> list[tuple[str, str, int, str]]:
+    return [(v.column, v.check, v.rows, v.values) for v in schema_violations(frame, "train")]
+
+
+def test_inferred_schema_accepts_its_own_data(table):
+    assert found(table) == []
+    assert found(table.sample(10, random_state=1)) == []
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "check"),
+    [
+        ("size", 99.5, "in_range(3."),
+        ("size", -99.5, "in_range("),
+        ("seeds", 20, "in_range(0, 19)"),
+        ("picked", pd.Timestamp("2030-01-01"), "in_range(2024-03-01"),
+        ("colour", "blue", "isin(['green', 'red', 'yellow'])"),
+        ("ripe", "perhaps", "isin(['no', 'yes'])"),
+        ("ripe", None, "not_nullable"),
+        ("picked", None, "not_nullable"),
+    ],
+)
+def test_value_that_the_schema_does_not_allow_is_named(table, column, value, check):
+    table.loc[[3, 5], column] = value
+    (violation,) = found(table)
+    assert violation[0] == column
+    assert violation[1].startswith(check)
+    assert violation[2] == 2
+    assert value is None or violation[3].startswith(str(value))
+
+
+@pytest.mark.parametrize("column", ["size", "colour"])
+def test_missing_values_are_allowed_where_there_were_some(table, column):
+    table.loc[:5, column] = None
+    assert found(table) == []
+
+
+def test_text_of_many_values_is_free(table):
+    table.loc[0, "label"] = "another lot"
+    assert found(table) == []
+
+
+def test_columns_must_be_those_of_the_schema(table):
+    table = table.drop(columns="seeds").assign(weight=1.0)
+    assert {violation[:3] for violation in found(table)} == {
+        ("seeds", "missing", 0),
+        ("weight", "column is not in the schema", 0),
+    }
+
+
+def test_type_must_be_that_of_the_schema(table):
+    table["seeds"] = table["seeds"].astype(str)
+    assert ("seeds", "type int64", 0, str(table["seeds"].dtype)) in found(table)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "columns: {}", "a: [", "- a", "columns: {x: {dtype: nonsense}}"]
+)
+def test_file_that_is_no_schema_is_refused(project, run, text):
+    project()
+    run("prepare")
+    SCHEMA.write_text(text)
+    done = run("validate")
+    assert done.status == 1
+    assert done.err.startswith("error: data/schema.yaml: ")
+    assert done.err.count("\n") == 1
+
+
+def test_earlier_schema_is_kept(project, run):
+    project()
+    earlier = SCHEMA.read_text(encoding="utf-8")
+    old = SCHEMA.with_name("schema.old.yaml")
+    assert run("schema").status == 0
+    assert SCHEMA.read_text(encoding="utf-8") == earlier
+    assert not old.exists()  # nothing changed
+    SCHEMA.write_text("of my own\n", encoding="utf-8")
+    assert old.as_posix() in run("schema").out
+    assert SCHEMA.read_text(encoding="utf-8") == earlier
+    assert old.read_text(encoding="utf-8") == "of my own\n"

@@ -1,0 +1,202 @@
+import hashlib
+import json
+from importlib.metadata import version
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from src import features, tables
+from src.errors import UserError
+from src.params import Params
+from src.train import MODEL, RECORDS, SIDECAR, folds, make_estimator
+from tests.pipeline.projects import TABLES, fruit, settings_of, write_settings
+
+FOREST = "sklearn.ensemble.RandomForestClassifier"
+
+
+def settings(task: str = "binary", **sections) -> Params:
+    return Params(**settings_of(task, **sections))
+
+
+def fitted(frame: pd.DataFrame):
+    described = features.describe(frame, ["ripe", None])
+    return features.build_pipeline(described, LogisticRegression()).fit(frame, frame["ripe"])
+
+
+def test_columns_are_described_by_their_kind():
+    found = features.describe(fruit(), ["ripe", None])
+    assert {feature.name: feature.kind for feature in found} == {
+        "size": "numeric",
+        "seeds": "numeric",
+        "organic": "boolean",
+        "colour": "categorical",
+        "picked": "date",
+    }
+    assert [feature.dtype for feature in found][:3] == ["float64", "int64", "bool"]
+
+
+def test_model_takes_raw_rows_with_what_it_has_not_seen():
+    model = fitted(fruit())
+    rows = fruit(6)
+    rows.loc[0, "colour"] = "blue"
+    rows.loc[1, ["size", "colour", "picked"]] = None
+    rows["seeds"] = rows["seeds"].astype("float64").where(rows.index != 2)
+    rows["organic"] = rows["organic"].astype("object").where(rows.index != 3)
+    rows = rows.assign(extra=1)[["extra", "picked", "colour", "organic", "seeds", "size"]]
+    probabilities = model.predict_proba(rows)
+    assert probabilities.shape == (6, 2)
+    assert np.isfinite(probabilities).all()
+
+
+def test_scale_and_missing_values_of_one_row_do_not_depend_on_the_others():
+    model, rows = fitted(fruit()), fruit(20)
+    together = model.predict_proba(rows)
+    alone = np.vstack([model.predict_proba(rows.iloc[[at]]) for at in range(20)])
+    np.testing.assert_allclose(alone, together)
+
+
+def test_dates_become_days_month_and_weekday():
+    frame = pd.DataFrame({"d": [pd.Timestamp("1970-01-02 12:00"), pd.NaT]})
+    parts = features.date_parts(frame)
+    assert list(parts) == ["d_days", "d_month", "d_weekday"]
+    assert parts.iloc[0].tolist() == [1.5, 1.0, 4.0]  # a Friday
+    assert parts.iloc[1].isna().all()
+
+
+def test_many_categories_are_limited():
+    names = [f"n{at % 300}" for at in range(900)]
+    frame = pd.DataFrame({"name": names, "ripe": ["yes", "no"] * 450})
+    assert fitted(frame)[:-1].transform(frame).shape[1] <= 101
+
+
+@pytest.mark.parametrize(
+    ("path", "arguments", "seed", "expected"),
+    [
+        (FOREST, {}, 7, 7),
+        (FOREST, {"random_state": 3}, 7, 3),
+        ("sklearn.neighbors.KNeighborsClassifier", {}, 7, None),
+    ],
+)
+def test_random_state_is_the_seed_where_there_is_one(path, arguments, seed, expected):
+    found = make_estimator(path, arguments, seed, "multiclass")
+    assert found.get_params().get("random_state") == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "arguments", "task", "expected"),
+    [
+        ("sklearn.nothing.Model", {}, "binary", "train.estimator: cannot import sklearn.nothing.M"),
+        ("nothing.Model", {}, "binary", "train.estimator: cannot import nothing.Model: No module"),
+        ("sklearn.svm.SCV", {}, "binary", "train.estimator: sklearn.svm.SCV is no estimator: "),
+        ("pathlib.Path", {}, "binary", "train.estimator: pathlib.Path is no estimator"),
+        ("sklearn.svm", {}, "binary", "train"),
+        (FOREST, {"trees": 5}, "binary", f"train.arguments: {FOREST} refuses them: "),
+        ("sklearn.ensemble.VotingClassifier", {}, "binary", "train.arguments: sklearn.ensemble.V"),
+        (FOREST, {}, "regression", "is no regressor, which the task regression needs"),
+        ("sklearn.linear_model.Ridge", {}, "binary", "is no classifier, which the task binary"),
+        ("sklearn.cluster.KMeans", {}, "multiclass", "is no classifier"),
+        ("sklearn.preprocessing.StandardScaler", {}, "regression", "is no regressor"),
+    ],
+)
+def test_estimator_that_does_not_suit_is_refused(path, arguments, task, expected):
+    with pytest.raises(UserError) as caught:
+        make_estimator(path, arguments, 1, task)
+    assert expected in str(caught.value)
+    assert path in str(caught.value)
+
+
+@pytest.mark.parametrize("split", ["stratified", "random", "group", "time"])
+def test_folds_split_as_prepare_does(split):
+    frame = fruit(90).sort_values("picked", ignore_index=True)
+    column = {"group": "seeds", "time": "picked"}.get(split)
+    found = list(folds(frame, frame["ripe"], settings(prepare={"split": split, "column": column})))
+    assert len(found) == 3
+    for fit, held_out in found:
+        assert set(fit).isdisjoint(held_out)
+        if split == "time":
+            assert frame["picked"][fit].max() <= frame["picked"][held_out].min()
+        else:
+            assert len(fit) + len(held_out) == 90
+        if split == "group":
+            assert set(frame["seeds"][fit]).isdisjoint(frame["seeds"][held_out])
+        if split == "stratified":
+            shares = [(frame["ripe"][rows] == "yes").mean() for rows in (fit, held_out)]
+            assert shares[0] == pytest.approx(shares[1], abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("split", "rows", "expected"),
+    [
+        ("stratified", 8, "only 2 rows of class 'no'"),
+        ("random", 2, "only 2 rows"),
+        ("group", 8, "only 2 groups in 'farm'"),
+        ("time", 3, "only 2 rows"),
+    ],
+)
+def test_too_few_rows_for_the_folds_are_refused(split, rows, expected):
+    column = {"group": "farm", "time": "farm"}.get(split)
+    target = ["no", "no", "yes", "yes", "yes", "yes", "yes", "yes"]
+    frame = pd.DataFrame({"farm": np.arange(8) % 2, "ripe": target}).head(rows)
+    chosen = settings(prepare={"split": split, "column": column})
+    with pytest.raises(UserError) as caught:
+        list(folds(frame, frame["ripe"], chosen))
+    assert str(caught.value) == f"train.folds is 3, but the train split has {expected}"
+
+
+@pytest.mark.parametrize("task", TABLES)
+def test_sidecar_describes_the_model(project, run, task):
+    project(task)
+    run("prepare", "validate", "train")
+    facts, frame = json.loads(SIDECAR.read_text()), tables.read_split(tables.TRAIN)
+    target = "ripe" if task == "binary" else "target"
+    classes = {"binary": ["no", "yes"], "multiclass": [0, 1, 2], "regression": None}[task]
+    assert (facts["task"], facts["target"], facts["classes"]) == (task, target, classes)
+    assert facts["positive"] == ("yes" if task == "binary" else None)
+    assert facts["features"] == [
+        {"name": name, "kind": features._kind(frame[name]), "dtype": str(frame[name].dtype)}
+        for name in frame.columns.drop(target)
+    ]
+    assert facts["versions"]["scikit-learn"] == version("scikit-learn")
+    assert facts["versions"]["numpy"] == version("numpy")
+    assert facts["estimator"] == settings(task).train.estimator
+    train = "data/prepared/train.parquet"
+    assert facts["data"] == {train: hashlib.sha256(tables.TRAIN.read_bytes()).hexdigest()}
+    digest = hashlib.sha256(MODEL.read_bytes()).hexdigest()
+    assert facts["model"] == {"file": "model.joblib", "sha256": digest}
+    predicted = joblib.load(MODEL).predict(frame)
+    assert len(predicted) == len(frame)
+
+
+def test_training_again_gives_the_same_files(project, run):
+    forest = {"estimator": FOREST, "arguments": {"n_estimators": 5}}
+    folder = project(train=forest)
+    run("prepare", "validate", "train")
+    written = [MODEL, SIDECAR, RECORDS / "metrics.json"]
+    first = [path.read_bytes() for path in written]
+    run("train")
+    assert [path.read_bytes() for path in written] == first
+    write_settings(folder, settings_of(train=forest | {"seed": 2}))
+    assert run("train").status == 0
+    assert written[0].read_bytes() != first[0]
+
+
+def test_column_that_splits_is_no_feature(project, run):
+    project(prepare={"split": "group", "column": "seeds"})
+    run("prepare", "validate", "train")
+    facts = json.loads(SIDECAR.read_text())
+    names = [feature["name"] for feature in facts["features"]]
+    assert names == ["size", "organic", "colour", "picked"]
+
+
+def test_rows_are_cross_validated_in_the_order_of_their_time(project, run):
+    rows = fruit(120)
+    rows["picked"] += rows.index * pd.Timedelta(hours=1)  # no two at the same time
+    figures = []
+    for table in (rows, rows.sample(frac=1, random_state=1)):
+        project(table=table, prepare={"split": "time", "column": "picked"})
+        assert run("prepare", "validate", "train").status == 0
+        figures.append(json.loads((RECORDS / "metrics.json").read_text()))
+    assert figures[0] == pytest.approx(figures[1])

@@ -1,0 +1,282 @@
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import ks_2samp  # type: ignore[import-untyped]
+
+from src.params import Params
+from src.validate import (
+    REPORT,
+    Violation,
+    chance_drift,
+    drift,
+    other_violations,
+    table_of,
+)
+from tests.pipeline.projects import TABLES, fruit, settings_of
+
+ROWS = 200
+
+
+def frames(**test_columns: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Make two clean splits; set columns of the test split."""
+    random, start = np.random.default_rng(3), pd.Timestamp(2024, 1, 1)
+
+    def split(rows: int) -> pd.DataFrame:
+        return pd.DataFrame(
+            {
+                "number": random.normal(size=rows),
+                "weight": random.normal(size=rows),
+                "text": random.choice(["a", "b", "c"], rows),
+                "date": start + pd.to_timedelta(random.integers(0, 99, rows), "D"),
+                "flag": random.random(rows) < 0.5,
+                "ripe": np.resize(["yes", "no"], rows),
+            }
+        )
+
+    train, test = split(2 * ROWS), split(ROWS)
+    return train, test.assign(**test_columns)
+
+
+def found(train: pd.DataFrame, test: pd.DataFrame, **sections: Any) -> list[Violation]:
+    task = sections.pop("task", "binary")
+    return list(other_violations(train, test, Params(**settings_of(task, **sections))))
+
+
+def test_clean_splits_have_no_violation():
+    assert found(*frames()) == []
+
+
+def test_rows_must_be_enough():
+    train, test = frames()
+    limits = {"min_train_rows": 500, "min_test_rows": 201}
+    assert found(train, test, validate=limits) == [
+        Violation("train", "", "at least 500 rows", 400, ""),
+        Violation("test", "", "at least 201 rows", 200, ""),
+    ]
+
+
+def test_rows_in_both_splits_are_counted():
+    train, test = frames()
+    test = pd.concat([test, train.iloc[:3]])
+    assert found(train, test) == [Violation("both", "", "no row in both splits", 3, "")]
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_infinite_values_are_found(split, value):
+    train, test = frames()
+    (train if split == "train" else test).loc[[1, 4], "number"] = value
+    assert found(train, test) == [Violation(split, "number", "finite", 2, "inf")]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "check", "shown"),
+    [
+        ("number", np.nan, "has values", ""),
+        ("text", None, "has values", ""),
+        ("number", 1.5, "is not constant", "1.5"),
+        ("text", "a", "is not constant", "a"),
+        ("flag", True, "is not constant", "True"),
+    ],
+)
+def test_features_that_say_nothing_are_found(column, value, check, shown):
+    train, test = (frame.assign(**{column: value}) for frame in frames())
+    assert found(train, test) == [Violation("train", column, check, 2 * ROWS, shown)]
+
+
+def test_constant_but_for_missing_values_is_not_constant():
+    train, test = frames()
+    for frame in (train, test):
+        frame["number"] = np.where(frame.index % 2, 1.0, np.nan)
+    assert found(train, test) == []
+
+
+@pytest.mark.parametrize(
+    ("column", "change"),
+    [
+        ("number", lambda column: column + 2),
+        ("date", lambda column: column + pd.Timedelta(days=80)),
+        ("text", lambda column: column.replace("b", "a")),
+        ("text", lambda column: column.replace("b", "new")),
+        ("number", lambda column: column.where(column.index % 2 == 0)),
+        ("text", lambda column: column.where(column.index % 2 == 0)),
+        ("number", lambda column: column * np.nan),
+        ("flag", lambda column: column | True),
+    ],
+)
+def test_drift_is_found(column, change):
+    train, test = frames()
+    test[column] = change(test[column])
+    (violation,) = found(train, test)
+    assert (violation.split, violation.column) == ("both", column)
+    assert violation.check == "drift at most 0.30"
+    assert 0.3 < float(violation.values) <= 1
+
+
+def test_drift_is_allowed_up_to_its_limit_and_in_a_column_that_splits():
+    train, test = frames()
+    test["date"] = test["date"] + pd.Timedelta(days=80)
+    assert found(train, test, validate={"max_drift": 0.9}) == []
+    assert found(train, test, prepare={"split": "time", "column": "date"}) == []
+
+
+def test_small_splits_drift_by_chance():
+    train, test = frames()
+    few = {"min_train_rows": 1, "min_test_rows": 1, "max_drift": 0.0}
+    assert found(train, test, validate=few) == []
+    assert found(train.head(8), test.head(6), validate=few) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_drift_of_numbers_is_the_kolmogorov_smirnov_statistic(seed):
+    random = np.random.default_rng(seed)
+    first = pd.Series(random.integers(0, 30, 90).astype(float))
+    second = pd.Series(random.normal(15, 5, 70).round())
+    expected = ks_2samp(first, second).statistic
+    assert drift(first, second) == pytest.approx(expected)
+    dates = [pd.Timestamp(2024, 1, 1) + pd.to_timedelta(one, "D") for one in (first, second)]
+    assert drift(*dates) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "expected"),
+    [
+        (["a", "a", "b", "b"], ["a", "b"], 0),
+        (["a", "a", "a", "b"], ["a", "b"], 0.25),
+        (["a", "b"], ["c", "c"], 1),
+        (["a", None], ["a", "a"], 0.5),
+        ([1.0, None], [1.0, 1.0], 0.5),
+        ([None, None], [1.0, 2.0], 1),
+        ([True, False], [True, True], 0.5),
+        ([1, 2, 3], [1, 2, 3], 0),
+        ([1, 2], [3, 4], 1),
+    ],
+)
+def test_drift_of_small_columns(train, test, expected):
+    assert drift(pd.Series(train), pd.Series(test)) == pytest.approx(expected)
+
+
+def test_chance_drift_is_seldom_exceeded():
+    random = np.random.default_rng(0)
+    limit = chance_drift(300, 100, columns=1)
+    gaps = [
+        drift(pd.Series(random.normal(size=300)), pd.Series(random.normal(size=100)))
+        for _ in range(200)
+    ]
+    assert 0.8 * limit < max(gaps) + 0.1
+    assert sum(gap > limit for gap in gaps) <= 2
+    assert chance_drift(300, 100, columns=50) > limit > chance_drift(3000, 1000, columns=1)
+
+
+@pytest.mark.parametrize(
+    ("task", "target", "expected"),
+    [
+        ("binary", ["yes", "no", None], {("target is not missing", "train", 133)}),
+        ("binary", ["yes"], {("2 classes", "both", 0)}),
+        ("multiclass", ["yes"], {("at least 2 classes", "both", 0)}),
+        ("binary", ["yes", "no", "x"], {("2 classes", "both", 0)}),
+        ("multiclass", ["yes", "no", "x"], set()),
+        ("binary", ["good", "bad"], {("class 'yes' occurs", "both", 0)}),
+        ("regression", ["1", "2"], {("target is a number", "both", 400)}),
+        ("regression", [True, False], {("target is a number", "both", 400)}),
+        ("regression", [1.5, 2.5], set()),
+    ],
+)
+def test_target_must_suit_the_task(task, target, expected):
+    train, test = (
+        frame.assign(ripe=pd.Series(target * len(frame), dtype=type_of(target))[: len(frame)])
+        for frame in frames()
+    )
+    violations = found(train, test, task=task, data={"target": "ripe"})
+    assert all(violation.column == "ripe" for violation in violations)
+    counted = {(v.check, v.split, 0 if "classes" in v.check else v.rows) for v in violations}
+    assert expected <= counted
+    assert {check for check, *_ in counted} == {check for check, *_ in expected}
+
+
+def type_of(values: list[Any]) -> Any:
+    return "str" if isinstance(values[0], str) else None
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_every_class_must_be_in_both_splits(split):
+    train, test = frames()
+    (train if split == "train" else test)["ripe"] = "yes"
+    assert found(train, test) == [Violation(split, "ripe", "every class in both splits", 0, "no")]
+
+
+@pytest.mark.parametrize("task", TABLES)
+def test_clean_data_passes(project, run, task):
+    project(task)
+    done = run("prepare", "validate")
+    assert done.status == 0
+    assert "no violations" in done.out
+    report = json.loads(REPORT.read_text())
+    assert report["passed"] is True
+    assert report["violations"] == []
+    assert report["train_rows"] + report["test_rows"] == len(TABLES[task]())
+
+
+def test_all_violations_are_reported_at_once(project, run):
+    folder = project(table=fruit(), validate={"min_train_rows": 1000, "max_drift": 0.5})
+    run("prepare")
+    for name in ("train", "test"):
+        path = folder / f"data/prepared/{name}.parquet"
+        frame = pd.read_parquet(path)
+        frame["a_column_with_a_name_that_is_long_indeed"] = 1
+        frame.loc[:2, "size"] = [77.0, 88.0, 99.0]
+        if name == "train":
+            frame["colour"] = "a colour with a name that is long as well"
+        frame.loc[0, "ripe"] = None
+        frame.to_parquet(path)
+    done = run("validate")
+    report = json.loads(REPORT.read_text())
+    rows = report["violations"]
+    seen = {(row["split"], row["column"], row["check"].split("(")[0]) for row in rows}
+    long = "a_column_with_a_name_that_is_long_indeed"
+    assert done.status == 1
+    assert report["passed"] is False
+    assert seen == {
+        ("train", "", "at least 1000 rows"),
+        ("train", "colour", "is not constant"),
+        ("train", long, "is not constant"),
+        ("both", "colour", "drift at most 0.50"),
+        ("train", "colour", "isin"),
+        *(
+            (split, *rest)
+            for split in ("train", "test")
+            for rest in (
+                (long, "column is not in the schema"),
+                ("size", "in_range"),
+                ("ripe", "not_nullable"),
+                ("ripe", "target is not missing"),
+            )
+        ),
+    }
+    lines = done.out.splitlines()
+    assert lines[0].split() == ["split", "column", "check", "rows", "first", "values"]
+    assert len(lines) == 1 + len(report["violations"])
+    assert max(map(len, lines)) <= 80
+    (size,) = [line for line in lines if line.startswith("train size")]
+    assert size.split()[-4:] == ["3", "77.0,", "88.0,", "99.0"]
+    assert done.err == (
+        f"error: {len(report['violations'])} checks failed (all in metrics/validation.json); mend "
+        "data/raw.csv, or data/schema.yaml or the limits in params.yaml\n"
+    )
+
+
+def test_table_is_never_wider_than_80_columns():
+    rows = [Violation("train", "x" * 99, "y" * 99, 10**12, "z" * 99), Violation("a", "", "", 1, "")]
+    assert max(map(len, table_of(rows).splitlines())) <= 80
+
+
+def test_absent_schema_is_refused(project, run):
+    folder = project()
+    (folder / "data/schema.yaml").unlink()
+    done = run("prepare", "validate")
+    assert done.status == 1
+    assert done.err == "error: data/schema.yaml: not found; infer one with `make schema`\n"
+    assert not REPORT.exists()

@@ -1,0 +1,35 @@
+"""A clean clone runs, and proves what is committed."""
+
+import hashlib
+from pathlib import Path
+
+from tests.pipeline.dvc_runs import dvc, git, repro
+from tests.template.clones import MADE, assert_as_committed, clone
+
+
+def test_pipeline_runs_and_gives_what_is_committed(tmp_path: Path) -> None:
+    folder = clone(tmp_path)
+    dvc(folder, "pull", "--allow-missing")
+    assert set(repro(folder)) >= MADE
+    assert_as_committed(folder)
+    assert repro(folder) == []
+
+    objects = git(folder, "ls-files", "data/remote").splitlines()
+    dvc(folder, "push")
+    stored = [path for path in (folder / "data/remote").rglob("*") if path.is_file()]
+    assert len(stored) > len(objects)
+    assert_as_committed(folder)
+    assert git(folder, "ls-files", "--others", "--exclude-standard") == ""
+
+
+def test_line_endings_stay_where_git_would_change_them(tmp_path: Path) -> None:
+    folder = clone(tmp_path, "--config", "core.autocrlf=true")
+    listed = [line.split() for line in git(folder, "ls-files", "--eol").splitlines()]
+    assert {working for _, working, *_ in listed} <= {"w/lf", "w/-text", "w/none"}
+
+    [stored] = [path for path in (folder / "data/remote").rglob("*") if path.is_file()]
+    name = stored.parent.name + stored.name
+    assert hashlib.md5(stored.read_bytes(), usedforsecurity=False).hexdigest() == name
+    dvc(folder, "pull", "--allow-missing")
+    assert (folder / "data/raw.csv").read_bytes() == stored.read_bytes()
+    assert git(folder, "status", "--porcelain") == ""

@@ -1,0 +1,35 @@
+"""The Makefile, with an environment of its own."""
+
+import re
+from pathlib import Path
+
+from tests.pipeline.dvc_runs import call
+from tests.pipeline.projects import ROOT
+from tests.template.clones import MADE, assert_as_committed, clone
+
+
+def test_help_lists_every_target_in_a_line() -> None:
+    lines = call(ROOT, "make", "help").out.splitlines()
+    assert max(map(len, lines)) <= 80
+    listed = [line.split(maxsplit=2) for line in lines]
+    assert {words[0] for words in listed} == {"make"}
+    assert all(len(words) == 3 for words in listed)
+
+    known = call(ROOT, "make", "--dry-run", "--print-data-base", "help").out
+    targets = re.findall(r"^\.PHONY: (.*)$", known, re.MULTILINE)[0].split()
+    assert {words[1] for words in listed} == set(targets) - {"venv"}  # a step of the others
+
+
+def test_second_repro_installs_and_runs_nothing(tmp_path: Path) -> None:
+    folder = clone(tmp_path)
+    first = call(folder, "make", "repro").out
+    assert "Installing" in first
+    assert set(re.findall(r"Running stage '(\w+)'", first)) >= MADE
+    assert_as_committed(folder)
+
+    stamps = {path: path.stat().st_mtime_ns for path in (folder / ".venv").glob("*.stamp")}
+    assert stamps
+    second = call(folder, "make", "repro").out
+    assert "Installing" not in second
+    assert "Running stage" not in second
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
