@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from src import errors, files, params
 from src.errors import UserError
 from src.params import Bound
@@ -81,7 +83,10 @@ def raise_accuracy(bounds: dict[str, Bound], text: str | None) -> dict[str, Boun
         raise UserError(f"MIN_ACCURACY is {text!r}; allowed: a number from 0 to 1, or unset it")
     bound = bounds.get("accuracy", Bound(min=0.0))
     raised = least if bound.min is None else max(least, bound.min)
-    return bounds | {"accuracy": bound.model_copy(update={"min": raised})}
+    try:
+        return bounds | {"accuracy": msgspec.structs.replace(bound, min=raised)}
+    except ValueError:
+        raise UserError(f"MIN_ACCURACY is {text!r}, above gate.accuracy.max {bound.max}") from None
 
 
 def table_of(verdicts: list[Verdict]) -> str:

@@ -3,124 +3,132 @@
 import difflib
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    FiniteFloat,
-    ValidationError,
-    model_validator,
-)
+import msgspec
+from msgspec import Meta, Struct
 
 from src.errors import UserError
 
 PARAMS = Path("params.yaml")
 
 Label = str | int | float | bool
-Text = Annotated[str, Field(min_length=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Text = Annotated[str, Meta(min_length=1)]
+Seed = Annotated[int, Meta(ge=0, lt=2**32, description="a whole number from 0 to 4294967295")]
+Count = Annotated[int, Meta(ge=1, description="a whole number, at least 1")]
+# NaN and the infinities lie outside: no comparison with them holds.
+Finite = Annotated[float, Meta(ge=-1.7e308, le=1.7e308)]
 
 
-class Section(BaseModel):
-    """Base of every section: frozen, strict about types, no unknown keys.
-
-    Each field's description says what is allowed; the messages quote it.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+class Section(Struct, frozen=True, kw_only=True):
+    """Base of every section. The description of each field's type says what is allowed."""
 
 
-class Data(Section):
+S = TypeVar("S", bound=Section)
+
+
+class Data(Section, frozen=True, kw_only=True):
     """Where the raw table is and what its columns mean."""
 
-    raw: Text = Field(
-        pattern=r"\.(csv|parquet)$", description="the path of a .csv or .parquet file"
-    )
-    target: Text = Field(description="the name of a column")
-    positive: Label | None = Field(description="a class of the target, or null if not binary")
-    drop: list[Text] = Field(description="a list of column names")
+    raw: Annotated[
+        str, Meta(pattern=r"\.(csv|parquet)$", description="the path of a .csv or .parquet file")
+    ]
+    target: Annotated[str, Meta(min_length=1, description="the name of a column")]
+    positive: Annotated[
+        Label | None, Meta(description="a class of the target, or null if not binary")
+    ]
+    drop: Annotated[list[Text], Meta(description="a list of column names")]
 
 
-class Prepare(Section):
+class Prepare(Section, frozen=True, kw_only=True):
     """How the table is split."""
 
-    split: Literal["stratified", "random", "group", "time"] = Field(
-        description="stratified, random, group or time"
-    )
-    column: Text | None = Field(description="the column that groups or dates the rows, or null")
-    test_size: float = Field(gt=0, lt=1, description="a number between 0 and 1")
-    seed: Seed = Field(description="a whole number from 0 to 4294967295")
+    split: Annotated[
+        Literal["stratified", "random", "group", "time"],
+        Meta(description="stratified, random, group or time"),
+    ]
+    column: Annotated[
+        Text | None, Meta(description="the column that groups or dates the rows, or null")
+    ]
+    test_size: Annotated[float, Meta(gt=0, lt=1, description="a number between 0 and 1")]
+    seed: Seed
 
-    @model_validator(mode="after")
-    def _column_goes_with_split(self) -> Self:
+    def __post_init__(self) -> None:
+        """Refuse a column that the split has no use for, and a split that lacks its column."""
         needed = self.split in ("group", "time")
         if needed != (self.column is not None):
             rule = "needs the name of a column" if needed else "takes no column: set it to null"
-            raise ValueError(f"prepare.column: the split '{self.split}' {rule}")
-        return self
+            raise ValueError(f"column: the split '{self.split}' {rule}")
 
 
-class Validate(Section):
+class Validate(Section, frozen=True, kw_only=True):
     """What the splits must hold beyond the schema."""
 
-    min_train_rows: int = Field(ge=1, description="a whole number, at least 1")
-    min_test_rows: int = Field(ge=1, description="a whole number, at least 1")
-    max_drift: float = Field(ge=0, le=1, description="a number from 0 to 1")
+    min_train_rows: Count
+    min_test_rows: Count
+    max_drift: Annotated[float, Meta(ge=0, le=1, description="a number from 0 to 1")]
 
 
-class Train(Section):
+class Train(Section, frozen=True, kw_only=True):
     """The estimator and how it is cross-validated."""
 
-    estimator: Text = Field(
-        pattern=r"^[^.\s]+(\.[^.\s]+)+$",
-        description="an import path such as sklearn.linear_model.LogisticRegression",
-    )
-    arguments: dict[Text, Any] = Field(description="the estimator's keyword arguments, {} for none")
-    folds: int = Field(ge=2, description="a whole number, at least 2")
-    seed: Seed = Field(description="a whole number from 0 to 4294967295")
+    estimator: Annotated[
+        str,
+        Meta(
+            pattern=r"^[^.\s]+(\.[^.\s]+)+$",
+            description="an import path such as sklearn.linear_model.LogisticRegression",
+        ),
+    ]
+    arguments: Annotated[
+        dict[Text, Any], Meta(description="the estimator's keyword arguments, {} for none")
+    ]
+    folds: Annotated[int, Meta(ge=2, description="a whole number, at least 2")]
+    seed: Seed
 
 
-class Evaluate(Section):
+class Evaluate(Section, frozen=True, kw_only=True):
     """The bootstrap of the confidence intervals."""
 
-    resamples: int = Field(ge=100, description="a whole number, at least 100")
-    seed: Seed = Field(description="a whole number from 0 to 4294967295")
+    resamples: Annotated[int, Meta(ge=100, description="a whole number, at least 100")]
+    seed: Seed
 
 
-class Bound(Section):
+class Bound(Section, frozen=True, kw_only=True):
     """The range that a metric must lie in."""
 
-    min: FiniteFloat | None = Field(default=None, description="a finite number")
-    max: FiniteFloat | None = Field(default=None, description="a finite number")
+    min: Annotated[Finite | None, Meta(description="a finite number")] = None
+    max: Annotated[Finite | None, Meta(description="a finite number")] = None
 
-    @model_validator(mode="after")
-    def _can_be_met(self) -> Self:
+    def __post_init__(self) -> None:
+        """Refuse a bound that says nothing or that nothing can meet."""
         if self.min is None and self.max is None:
-            raise ValueError("a bound needs min, max or both")
+            raise ValueError("min: a bound needs min, max or both")
         if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(f"min {self.min} is above max {self.max}")
-        return self
+            raise ValueError(f"min: {self.min} is above max {self.max}")
 
 
-class Params(Section):
+Gate = Annotated[
+    dict[Text, Bound],
+    Meta(min_length=1, description="at least one metric with its bound, e.g. accuracy: {min: 0.9}"),
+]
+
+
+class Params(Section, frozen=True, kw_only=True):
     """The whole of params.yaml."""
 
-    task: Literal["binary", "multiclass", "regression"] = Field(
-        description="binary, multiclass or regression"
-    )
+    task: Annotated[
+        Literal["binary", "multiclass", "regression"],
+        Meta(description="binary, multiclass or regression"),
+    ]
     data: Data
     prepare: Prepare
-    validate_: Validate = Field(alias="validate")  # `validate` is a method of BaseModel
+    validate: Validate
     train: Train
     evaluate: Evaluate
-    gate: dict[Text, Bound] = Field(
-        min_length=1, description="at least one metric with its bound, e.g. accuracy: {min: 0.9}"
-    )
+    gate: Gate
 
-    @model_validator(mode="after")
-    def _sections_agree(self) -> Self:
+    def __post_init__(self) -> None:
+        """Refuse sections that contradict each other."""
         if (self.task == "binary") != (self.data.positive is not None):
             rule = "needs a class" if self.task == "binary" else "has no such class: set it to null"
             raise ValueError(f"data.positive: the task '{self.task}' {rule}")
@@ -134,7 +142,6 @@ class Params(Section):
                 raise ValueError(f"data.drop: '{column}' is needed as {setting}")
         if self.prepare.column == self.data.target:
             raise ValueError("prepare.column: the target cannot group or date the rows")
-        return self
 
 
 @lru_cache
@@ -150,7 +157,7 @@ def load(path: Path = PARAMS) -> Params:
     from ruamel.yaml.error import YAMLError
 
     try:
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: not found; run this in the project's root folder") from None
     except UnicodeDecodeError:
@@ -158,12 +165,11 @@ def load(path: Path = PARAMS) -> Params:
     except YAMLError as error:
         raise UserError(f"{path}: not valid YAML: {_yaml_problem(error)}") from None
     if not isinstance(content, dict):
-        raise UserError(f"{path}: must hold the sections {', '.join(_fields(Params))}")
+        raise UserError(f"{path}: must hold the sections {', '.join(Params.__struct_fields__)}")
     try:
-        return Params.model_validate(content)
-    except ValidationError as error:
-        problems = dict.fromkeys(_describe(dict(problem)) for problem in error.errors())
-        raise UserError(f"{path}: {'; '.join(problems)}") from None
+        return parse(Params, content)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def _yaml_problem(error: Exception) -> str:
@@ -172,39 +178,72 @@ def _yaml_problem(error: Exception) -> str:
     return f"{problem} in line {mark.line + 1}" if mark else problem
 
 
-def _describe(problem: dict[str, Any]) -> str:
-    """Say in one phrase which key is wrong, what was found and what is allowed."""
-    names, section = _locate(problem["loc"])
-    key, allowed_keys = ".".join(names), ", ".join(_fields(section))
-    if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(names[-1], _fields(section), n=1)
-        right = ".".join([*names[:-1], *near])
-        hint = f"did you mean {right}?" if near else f"allowed: {allowed_keys}"
-        return f"unknown key {key}; {hint}"
-    if problem["type"] == "value_error":  # raised by a validator above
-        return ": ".join(filter(None, [key, str(problem["ctx"]["error"])]))
-    field = _fields(section).get(names[-1])
-    inner = Bound if field is None else field.annotation
-    if isinstance(inner, type) and issubclass(inner, Section):
-        allowed = f"a section with {', '.join(_fields(inner))}"
-    else:
-        allowed = field.description if field else problem["msg"]
-    if problem["type"] == "missing":
-        return f"missing key {key}; allowed: {allowed}"
-    found = "null" if problem["input"] is None else repr(problem["input"])[:80]
-    return f"{key} is {found}; allowed: {allowed}"
+def parse(section: type[S], content: dict[str, Any], path: str = "") -> S:
+    """Turn what YAML holds into a section.
+
+    Args:
+        section: the class to make.
+        content: its keys and values.
+        path: what stands before its keys in a message, such as `train.`.
+
+    Raises:
+        ValueError: a key or a value is not allowed. The message names all of them.
+    """
+    kinds = get_type_hints(section, include_extras=True)
+    optional = section.__struct_fields__[-len(section.__struct_defaults__) or len(kinds) :]
+    values: dict[str, Any] = {}
+    problems = []
+    for key in content:
+        if key not in kinds:
+            near = difflib.get_close_matches(str(key), kinds, n=1)
+            hint = f"did you mean {path}{near[0]}?" if near else f"allowed: {', '.join(kinds)}"
+            problems.append(f"unknown key {path}{key}; {hint}")
+    for key, kind in kinds.items():
+        try:
+            if key in content:
+                values[key] = _value(kind, content[key], f"{path}{key}")
+            elif key not in optional:
+                problems.append(f"missing key {path}{key}; allowed: {_allowed(kind)}")
+        except ValueError as error:
+            problems.append(str(error))
+    if not problems:
+        try:
+            return section(**values)
+        except ValueError as error:  # what the section itself refuses, from the key on
+            problems.append(f"{path}{error}")
+    raise ValueError("; ".join(problems))
 
 
-def _locate(loc: tuple[str | int, ...]) -> tuple[list[str], type[Section]]:
-    """Split an error's location into the key's names and the section that the key stands in."""
-    names = [str(part) for part in loc]
-    if len(names) < 2:
-        return names, Params
-    if names[0] == "gate":
-        return names[:3], Bound
-    return names[:2], _fields(Params)[names[0]].annotation
+def _value(kind: Any, value: Any, key: str) -> Any:
+    """Turn one value into what its type says; refuse it with what was found and is allowed."""
+    if kind == Gate and isinstance(value, dict) and value:
+        return _bounds(value, f"{key}.")
+    if _is_section(kind) and isinstance(value, dict):
+        return parse(kind, value, f"{key}.")
+    try:
+        return msgspec.convert(value, kind)
+    except (msgspec.ValidationError, OverflowError):
+        found = "null" if value is None else repr(value)[:80]
+        raise ValueError(f"{key} is {found}; allowed: {_allowed(kind)}") from None
 
 
-def _fields(section: type[Section]) -> dict[str, Any]:
-    """Give a section's fields by their keys in params.yaml."""
-    return {field.alias or name: field for name, field in section.model_fields.items()}
+def _bounds(content: dict[str, Any], path: str) -> dict[str, Bound]:
+    bounds, problems = {}, []
+    for metric, value in content.items():
+        try:
+            bounds[metric] = _value(Bound, value, f"{path}{metric}")
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError("; ".join(problems))
+    return bounds
+
+
+def _allowed(kind: Any) -> str:
+    if _is_section(kind):
+        return f"a section with {', '.join(kind.__struct_fields__)}"
+    return next(meta.description for meta in kind.__metadata__ if meta.description)
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Section)

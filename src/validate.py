@@ -90,7 +90,7 @@ def other_violations(
         Too few rows; rows that stand in both splits; target values missing; classes that are
         missing or too many; columns that are constant, all missing or infinite; drift.
     """
-    target, limits = settings.data.target, settings.validate_
+    target, limits = settings.data.target, settings.validate
     for split, frame, least in (
         ("train", train, limits.min_train_rows),
         ("test", test, limits.min_test_rows),

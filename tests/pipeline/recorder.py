@@ -20,7 +20,7 @@ class Recorder:
         self._section, self._path = section, path
 
     def __getattr__(self, name: str) -> Any:
-        value, path = getattr(self._section, name), self._path + name.rstrip("_")
+        value, path = getattr(self._section, name), self._path + name
         if isinstance(value, Section):
             return Recorder(value, f"{path}.")
         seen.add(path)

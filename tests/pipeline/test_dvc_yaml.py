@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from src.params import Params, Section
+from src.params import Params, Section, parse
 from tests.pipeline.dvc_runs import call
 from tests.pipeline.projects import STAGES
 
@@ -86,8 +86,8 @@ def keys(settings: Params, name: str) -> set[str]:
     """Give all keys of a section, or the name of a single key."""
     value: Any = settings
     for part in name.split("."):
-        value = getattr(value, "validate_" if part == "validate" else part)
-    fields = value.model_fields_set if isinstance(value, Section) else ()
+        value = getattr(value, part)
+    fields = value.__struct_fields__ if isinstance(value, Section) else ()
     return {f"{name}.{field}" for field in fields} or {name}
 
 
@@ -107,7 +107,7 @@ def test_declarations_are_exact(pipeline: Path, tmp_path: Path, stage: str) -> N
     assert all(outs)
     assert written == {path.relative_to(pipeline).as_posix() for out in outs for path in out}
 
-    settings = Params.model_validate(YAML(typ="safe").load(pipeline / "params.yaml"))
+    settings = parse(Params, YAML(typ="safe").load(pipeline / "params.yaml"))
     assert set(json.loads(report.read_text())) == {
         key for name in says["params"] for key in keys(settings, name)
     }

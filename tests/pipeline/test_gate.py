@@ -162,7 +162,7 @@ def test_verdicts_are_printed_and_recorded(gate, metrics, bounds, least, status)
         ({"accuracy": 1}, {"accuracy": {"min": -INF}}, None, "gate.accuracy.min is -inf"),
         ({"accuracy": 1}, {"accuracy": {"min": "0.9"}}, None, "gate.accuracy.min is '0.9'"),
         ({"accuracy": 1}, {"accuracy": {"min": True}}, None, "gate.accuracy.min is True"),
-        ({"accuracy": 1}, {"accuracy": {}}, None, "gate.accuracy: a bound needs min, max"),
+        ({"accuracy": 1}, {"accuracy": {}}, None, "gate.accuracy.min: a bound needs min, max"),
         ({"accuracy": 1}, {}, None, "gate is {}; allowed: at least one metric"),
         ({"accuracy": 1}, {"accuracy": {"min": 0}}, "abc", "MIN_ACCURACY is 'abc'"),
         ({"accuracy": 1}, {"accuracy": {"min": 0}}, "", "MIN_ACCURACY is ''"),

@@ -21,9 +21,7 @@ SPLITS = [
 
 
 def settings(split: str = "stratified", column: str | None = None, **others: Any) -> Prepare:
-    return Prepare.model_validate(
-        {"split": split, "column": column, "test_size": 0.25, "seed": 1} | others
-    )
+    return Prepare(**{"split": split, "column": column, "test_size": 0.25, "seed": 1} | others)
 
 
 def chosen(values: list[Any], **others: Any) -> np.ndarray:

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from src import features, tables
 from src.errors import UserError
-from src.params import Params
+from src.params import Params, parse
 from src.train import MODEL, RECORDS, SIDECAR, folds, make_estimator
 from tests.pipeline.projects import TABLES, fruit, settings_of, write_settings
 
@@ -18,7 +18,7 @@ FOREST = "sklearn.ensemble.RandomForestClassifier"
 
 
 def settings(task: str = "binary", **sections) -> Params:
-    return Params(**settings_of(task, **sections))
+    return parse(Params, settings_of(task, **sections))
 
 
 def fitted(frame: pd.DataFrame):

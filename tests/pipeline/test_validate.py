@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from scipy.stats import ks_2samp  # type: ignore[import-untyped]
 
-from src.params import Params
+from src.params import Params, parse
 from src.validate import (
     REPORT,
     Violation,
@@ -42,7 +42,7 @@ def frames(**test_columns: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def found(train: pd.DataFrame, test: pd.DataFrame, **sections: Any) -> list[Violation]:
     task = sections.pop("task", "binary")
-    return list(other_violations(train, test, Params(**settings_of(task, **sections))))
+    return list(other_violations(train, test, parse(Params, settings_of(task, **sections))))
 
 
 def test_clean_splits_have_no_violation():
@@ -264,7 +264,7 @@ def test_all_violations_are_reported_at_once(project, run):
     assert size.split()[-4:] == ["3", "77.0,", "88.0,", "99.0"]
     assert done.err == (
         f"error: {len(report['violations'])} checks failed (all in metrics/validation.json); mend "
-        "data/raw.csv, or data/schema.yaml or the limits in params.yaml\n"
+        "the raw data, or data/schema.yaml or the limits in params.yaml\n"
     )
 
 
