@@ -1,0 +1,3 @@
+.PHONY: bench
+bench: $(DATA) $(PIPELINE) ## measure the pipeline against the reference script
+	@$(PY) benchmarks/run.py
