@@ -12,7 +12,6 @@ import re
 import shutil
 import sys
 import unicodedata
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,8 +116,10 @@ def fetch(source: str) -> Path:
     if not source.partition("?")[0].lower().endswith((".csv", ".parquet")):
         raise ValueError("demo, or the path or URL of a .csv or .parquet file")
     if source.lower().startswith(("http://", "https://")):
+        from urllib.request import urlopen  # not for every answer: it takes as long as all the rest
+
         try:
-            with urllib.request.urlopen(source, timeout=60) as page, open(RAW, "wb") as file:  # noqa: S310, PTH123
+            with urlopen(source, timeout=60) as page, open(RAW, "wb") as file:  # noqa: S310, PTH123
                 shutil.copyfileobj(page, file)
         except (OSError, ValueError) as error:
             raise ValueError(f"a URL that can be read: {error}") from None
