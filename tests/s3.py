@@ -34,7 +34,7 @@ def serve_s3(folder: Path) -> Iterator[S3]:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     server = S3(f"http://{address}", folder)
     rclone = shutil.which("rclone", path=Path(sys.executable).parent) or "rclone"
-    command = [rclone, "serve", "s3", folder, "--addr", address]
+    command = [rclone, "serve", "s3", str(folder), "--addr", address]
     command += ["--auth-key", f"{server.key},{server.secret}", "--config", "", "--quiet"]
     process = subprocess.Popen(command)
     try:

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
-from cookiecutter.main import cookiecutter
+import yaml  # type: ignore[import-untyped]
+from cookiecutter.main import cookiecutter  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = "{{cookiecutter.project_slug}}"

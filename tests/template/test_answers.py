@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
-from cookiecutter.exceptions import FailedHookException
+import yaml  # type: ignore[import-untyped]
+from cookiecutter.exceptions import FailedHookException  # type: ignore[import-untyped]
 from markdown_it import MarkdownIt
 from ruamel.yaml import YAML
 
