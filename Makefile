@@ -49,7 +49,7 @@ $(DATA): %: %.dvc | $(PIPELINE)
 
 # The first run with data of one's own.
 $(NEW:%=%.dvc): | $(PIPELINE)
-	@$(PY) -m dvc add --quiet $(NEW)
+	@$(PY) -m dvc add $(NEW) >/dev/null
 	@echo "DVC now tracks $(NEW): commit $@"
 
 data/schema.yaml: | $(DATA) $(PIPELINE)

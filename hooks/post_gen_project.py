@@ -54,7 +54,7 @@ def commit() -> str:
     if git("rev-parse", "--git-dir"):
         return "It lies in a Git repository already: commit it there.\n"
     if not git("init", "--initial-branch", "main"):
-        return "There is no Git here to make the first commit with.\n"
+        return "Install Git, then `git init` and commit: DVC needs a repository.\n"
     if git("add", "--all") and git("commit", "--message", "Start from the template"):
         return ""
     return "Git could not make the first commit: set user.name and user.email, then commit.\n"

@@ -380,7 +380,7 @@ def test_inside_a_repository(generate: Generate, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value", "said"),
-    [("PATH", "", "There is no Git here"), ("GIT_CONFIG_GLOBAL", "", "set user.name")],
+    [("PATH", "", "Install Git, then `git init`"), ("GIT_CONFIG_GLOBAL", "", "set user.name")],
 )
 def test_no_git_no_identity(
     name: str,
