@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -77,11 +78,11 @@ def main() -> int:
     folder = os.path.relpath(Path.cwd(), os.environ.get("PWD", ".."))
     print(
         f"\nReady: {folder}\n{left}\n"
-        f'  cd "{folder}"\n'
+        f"  cd {shlex.quote(folder)}\n"
         "  make repro    # environment, data, pipeline: a trained and gated model\n"
         "  make test     # lint, types and every test\n\n"
-        "Next: README.md says how to change data, model, bound and remote; the settings are in\n"
-        "params.yaml, the results will be in metrics/."
+        "Next: README.md says how to change data, model, bound and remote.\n"
+        "The settings are in params.yaml, the results will be in metrics/."
     )
     return 0
 

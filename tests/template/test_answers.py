@@ -403,7 +403,7 @@ def test_closing_text_fits_a_terminal(
 ) -> None:
     generate(project_name="Fruit")
     said = capfd.readouterr().out
-    assert 'cd "fruit"\n  make repro ' in said
+    assert "  cd fruit\n  make repro " in said
     assert "\n  make test " in said
     assert "README.md" in said
-    assert max(map(len, said.splitlines())) <= 90
+    assert max(map(len, said.splitlines())) < 80
