@@ -19,9 +19,6 @@ from cookiecutter.main import cookiecutter  # type: ignore[import-untyped]
 ROOT = Path(__file__).parents[2]
 TEMPLATE = "{{cookiecutter.project_slug}}"
 
-# Set by Git where the tests run as a hook; they would lead every Git below astray.
-GIT_VARIABLES = ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE")
-
 Generate = Callable[..., Path]
 
 
@@ -34,26 +31,37 @@ def tracked(folder: Path) -> list[str]:
     )
 
 
-@pytest.fixture(autouse=True, scope="session")
-def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Keep the user's settings of Git and Cookiecutter out, and theirs from being written to."""
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Variables that keep the user's settings of Git and Cookiecutter out, and safe from writes."""
     home = tmp_path_factory.mktemp("home")
-    (home / ".gitconfig").write_text("[user]\nname = Test\nemail = test@example.org\n")
-    settings = {name: str(home / name) for name in ("cookiecutters_dir", "replay_dir")}
-    (home / "config.yaml").write_text(yaml.safe_dump(settings))
-    os.environ.update(
-        HOME=str(home),
-        GIT_CONFIG_GLOBAL=str(home / ".gitconfig"),
-        GIT_CONFIG_NOSYSTEM="1",
-        COOKIECUTTER_CONFIG=str(home / "config.yaml"),
+    (home / "gitconfig").write_text(
+        "[user]\nname = Test\nemail = test@example.org\n[safe]\ndirectory = *\n"
     )
-    for name in GIT_VARIABLES:
-        os.environ.pop(name, None)
-    return home
+    folders = {name: str(home / name) for name in ("cookiecutters_dir", "replay_dir")}
+    (home / "config.yaml").write_text(yaml.safe_dump(folders))
+    return {
+        "HOME": str(home),
+        "GIT_CONFIG_GLOBAL": str(home / "gitconfig"),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "COOKIECUTTER_CONFIG": str(home / "config.yaml"),
+    }
+
+
+@pytest.fixture
+def here(settings: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, which becomes the current one, with the settings above."""
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PWD", str(tmp_path))
+    return tmp_path
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def template(settings: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of this repository as a clone would have it, in a Git repository of its own."""
     copy = tmp_path_factory.mktemp("template") / "ml-template"
     for name in tracked(ROOT):
@@ -69,10 +77,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def generate(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generate:
+def generate(template: Path, here: Path) -> Generate:
     """Generate a project into the current folder, an empty one, from the answers given."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PWD", str(tmp_path))
 
     def run(**answers: str) -> Path:
         return Path(cookiecutter(str(template), no_input=True, extra_context=answers))
@@ -102,9 +108,9 @@ def write_table(path: Path, rows: int = 400) -> Path:
 
 
 @pytest.fixture
-def table(tmp_path: Path) -> Path:
+def table(here: Path) -> Path:
     """A CSV file in the current folder."""
-    return write_table(tmp_path / "table.csv")
+    return write_table(here / "table.csv")
 
 
 def lend_environment(project: Path) -> None:

@@ -34,17 +34,13 @@ def contents(project: Path) -> dict[str, bytes]:
     return {name: (project / name).read_bytes() for name in tracked(project)}
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 @pytest.fixture(scope="session")
-def expected(template: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def expected(
+    template: Path, settings: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, bytes]:
     """The default project, generated from a local path."""
     folder = tmp_path_factory.mktemp("expected")
-    run(BIN / "cookiecutter", "--no-input", template, "-o", folder)
+    run(BIN / "cookiecutter", "--no-input", template, "-o", folder, **settings)
     return contents(folder / "ml-pipeline")
 
 
