@@ -14,20 +14,20 @@ from tests.template.conftest import ROOT, TEMPLATE, tracked
 BIN = Path(sys.executable).parent
 
 
-def run(*command: str | Path, status: int = 0, **variables: str) -> str:
+def run(*command: str | Path, status: int = 0, variables: dict[str, str] | None = None) -> str:
     """Run a program in the current folder; give what it printed."""
-    environment = os.environ | variables
+    environment = os.environ | (variables or {})
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
 def cookiecutter(*arguments: str | Path, status: int = 0) -> str:
-    return run(BIN / "cookiecutter", *arguments, status=status, PWD=str(Path.cwd()))
+    return run(BIN / "cookiecutter", *arguments, status=status)
 
 
 def cruft(*arguments: str | Path, status: int = 0) -> str:
-    return run(BIN / "cruft", *arguments, status=status, PWD=str(Path.cwd()))
+    return run(BIN / "cruft", *arguments, status=status)
 
 
 def contents(project: Path) -> dict[str, bytes]:
@@ -40,7 +40,7 @@ def expected(
 ) -> dict[str, bytes]:
     """The default project, generated from a local path."""
     folder = tmp_path_factory.mktemp("expected")
-    run(BIN / "cookiecutter", "--no-input", template, "-o", folder, **settings)
+    run(BIN / "cookiecutter", "--no-input", template, "-o", folder, variables=settings)
     return contents(folder / "ml-pipeline")
 
 
@@ -116,7 +116,7 @@ def test_refused_hooks_stop(links: bool, template: Path, here: Path) -> None:
 def test_cruft_needs_links(without_links: Path, here: Path) -> None:
     config = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "core.symlinks"}
     config["GIT_CONFIG_VALUE_0"] = "false"
-    said = run(BIN / "cruft", "create", "--no-input", without_links, status=1, **config)
+    said = run(BIN / "cruft", "create", "--no-input", without_links, status=1, variables=config)
     assert "holds a link's target" in said
     assert not (here / "ml-pipeline").exists()
 
