@@ -14,28 +14,46 @@ unexport PYTHONDONTWRITEBYTECODE PYTHONPATH
 SEP := $(if $(findstring ;,$(PATH)),;,:)
 PY = PATH="$(CURDIR)/$(BIN)$(SEP)$$PATH" $(BIN)/python
 
+# The oldest Python supported, as 11 for 3.11.
+OLDEST := $(shell sed -n 's/^requires-python = ">=3\.\([0-9]*\).*/\1/p' pyproject.toml)
+
 # A .venv is sound if its Python runs and an install was the last thing to finish in it.
 SOUND := $(if $(wildcard .venv/*.stamp),$(shell { $(BIN)/python -c "print('yes')"; } 2>/dev/null))
 PIPELINE := .venv/pipeline.stamp
 DEV := .venv/dev.stamp
+
 DATA := $(basename $(wildcard data/*.dvc))
+NEW := $(filter-out $(DATA),$(wildcard data/raw.csv data/raw.parquet))
+
+# Installed on top: what the chosen remote needs, if anything.
+MORE := $(wildcard requirements/remote.txt)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help repro test lint format schema plots lock clean venv
+.PHONY: help repro test lint format schema plots lock base-lock clean venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-repro: $(DATA) $(PIPELINE) ## pull the data, then run what changed of the pipeline
+repro: $(DATA) $(NEW:%=%.dvc) data/schema.yaml $(PIPELINE) ## pull the data, then run what changed of the pipeline
 	@$(PY) -m dvc repro
 
 # Only what is missing or older than its .dvc file: data that somebody edited is newer, and stays.
-# What the cache holds needs no remote. Equal times say that the two agree.
+# What the cache holds needs no remote, what came with the repository no other one.
+# Equal times say that the two agree.
 .PRECIOUS: $(DATA)
 $(DATA): %: %.dvc | $(PIPELINE)
-	@$(PY) -m dvc checkout --quiet $< || $(PY) -m dvc pull $<
+	@$(PY) -m dvc checkout --quiet $< || \
+		$(if $(wildcard data/remote),$(PY) -m dvc pull --quiet --remote embedded $< ||) $(PY) -m dvc pull $<
 	@touch -r $@ $<
+
+# The first run with data of one's own.
+$(NEW:%=%.dvc): | $(PIPELINE)
+	@$(PY) -m dvc add $(NEW) >/dev/null
+	@echo "DVC now tracks $(NEW): commit $@"
+
+data/schema.yaml: | $(DATA) $(PIPELINE)
+	@$(PY) -m src.schema
 
 test: lint ## lint, then run every test
 	@$(PY) -m pytest -n auto --dist worksteal
@@ -56,35 +74,45 @@ plots: $(PIPELINE) ## draw the plots into dvc_plots/index.html
 	@$(PY) -m dvc plots show
 
 # The larger set is resolved first, so that the smaller one can have the very same versions.
-LOCK = $(PY) -m uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
+LOCK = $(PY) -m uv pip compile --quiet --upgrade --universal --python-version 3.$(OLDEST) \
 	--fork-strategy fewest --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--custom-compile-command "make lock"
 
-lock: $(DEV) ## renew requirements/*.txt from pyproject.toml
-	@$(LOCK) --group dev --output-file requirements/dev.txt
-	@$(LOCK) --constraint requirements/dev.txt --output-file requirements/pipeline.txt
+# Keeps of one lock what another one lacks: $(call beyond,ONE,ANOTHER).
+beyond = awk 'NR == FNR {seen[$$0]; next} /^[^ \#]/ {drop = $$0 in seen} !drop' $(2) $(1) >$(1).tmp && mv $(1).tmp $(1)
+
+lock: base-lock $(MORE:%.txt=%-lock) ## renew requirements/*.txt from pyproject.toml
+
+base-lock: $(DEV)
+	@$(LOCK) pyproject.toml --group dev --output-file requirements/dev.txt
+	@$(LOCK) pyproject.toml --constraint requirements/dev.txt --output-file requirements/pipeline.txt
+
+requirements/remote-lock: base-lock
+	@$(LOCK) --group remote --constraint requirements/pipeline.txt --output-file requirements/remote.txt
+	@$(call beyond,requirements/remote.txt,requirements/pipeline.txt)
 
 clean: ## remove .venv, caches and plots, which can all be remade
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache dvc_plots
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
--include benchmarks/bench.mk
+# Targets of one's own.
+-include *.mk
 
 # Old stamps go first: an install that is interrupted leaves none, and the next make starts anew.
-.venv/%.stamp: requirements/%.txt $(if $(filter yes,$(SOUND)),,venv)
+.venv/%.stamp: requirements/%.txt $(MORE) $(if $(filter yes,$(SOUND)),,venv)
 	@echo "Installing $< into .venv: seconds with uv, a minute or two with pip"
 	@rm -f .venv/*.stamp
 	@if command -v uv >/dev/null; then \
-		uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r $<; \
+		uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes $(foreach file,$< $(MORE),-r $(file)); \
 	else \
 		$(BIN)/python -m ensurepip >/dev/null && \
-		$(BIN)/python -m pip --disable-pip-version-check install --quiet --compile --require-hashes -r $<; \
+		$(BIN)/python -m pip --disable-pip-version-check install --quiet --compile --require-hashes $(foreach file,$< $(MORE),-r $(file)); \
 	fi
 	@touch $(if $(filter %/dev.txt,$<),$(PIPELINE)) $@
 
 venv:
-	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null || \
-		{ echo '$(PYTHON) is not Python 3.11 to 3.14: name one, as in "make PYTHON=python3.12 repro"' >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, $(OLDEST)) <= sys.version_info < (3, 15))' 2>/dev/null || \
+		{ echo '$(PYTHON) is not Python 3.$(OLDEST) to 3.14: name one, as in "make PYTHON=python3.$(OLDEST) repro"' >&2; exit 1; }
 	@if command -v uv >/dev/null; then \
 		uv venv --quiet --clear --no-python-downloads --python "$$(command -v "$(PYTHON)")" .venv; \
 	elif "$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null; then \

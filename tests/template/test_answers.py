@@ -1,0 +1,409 @@
+"""What comes out for right answers, and what is said of wrong ones."""
+
+import configparser
+import json
+import re
+import subprocess
+import threading
+import tomllib
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml  # type: ignore[import-untyped]
+from cookiecutter.exceptions import FailedHookException  # type: ignore[import-untyped]
+from markdown_it import MarkdownIt
+from ruamel.yaml import YAML
+
+from src import params
+from src.metrics import Predictions, headline
+from tests.template.conftest import ROOT, Generate, tracked
+
+DEMO = re.compile("diagnosis|malignant|benign|breast|wisconsin|cancer|mean_radius|b944627d", re.I)
+OTHERS = {
+    "s3": re.compile(r"AWS_|s3_"),
+    "gcs": re.compile("gcs|gcloud|GCP_|dvc-gs"),
+    "azure": re.compile("azure", re.I),
+    "ssh": re.compile("ssh", re.I),
+}
+
+MULTICLASS = {"task": "multiclass", "target": "grade", "metric": "f1_macro", "bound": "0.5"}
+BINARY = {"task": "binary", "target": "ripe", "positive": "1", "metric": "roc_auc", "bound": "0.8"}
+REGRESSION = {"task": "regression", "target": "price", "bound": "1.5"}
+S3 = {"remote": "s3", "remote_url": "s3://bucket/some/path"}
+MINIO = S3 | {"s3_endpoint": "http://127.0.0.1:9000", "s3_region": "eu-central-1"}
+GCS = {"remote": "gcs", "remote_url": "gs://bucket"}
+AZURE = {"remote": "azure", "remote_url": "azure://container/path"}
+SSH = {"remote": "ssh", "remote_url": "ssh://me@server:2222/srv/dvc"}
+OWN = {"data": "table.csv"}
+
+
+def texts(project: Path) -> Iterator[tuple[str, str]]:
+    """Give each file's name and content; the locks' hashes may hold any letters."""
+    for name in tracked(project):
+        if not name.startswith(("requirements/", "data/remote/")):
+            yield name, (project / name).read_text(encoding="utf-8")
+
+
+def git(project: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=project, capture_output=True, text=True)
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"project_name": "Défaut", "license": "BSD-3-Clause", "python_version": "3.12"},
+        {"bound": "0.95", "license": "Apache-2.0", "python_version": "3.13"},
+        {"metric": "log_loss", "bound": "0.3", "license": "proprietary"},
+        {"positive": "benign", "metric": "recall", "bound": "1", "python_version": "3.14"},
+        S3,
+        MINIO,
+        GCS,
+        AZURE,
+        SSH,
+        OWN | BINARY,
+        OWN | BINARY | {"metric": "brier", "bound": ".2"} | GCS,
+        OWN | MULTICLASS,
+        OWN | MULTICLASS | {"task": "multiclass", "target": "ripe"},
+        OWN | MULTICLASS | {"metric": "brier", "bound": "1.5"} | MINIO,
+        OWN | REGRESSION,
+        OWN | REGRESSION | {"metric": "r2", "bound": "-1e-1"} | S3,
+        OWN | REGRESSION | {"metric": "mape", "bound": "12"} | AZURE,
+        OWN | REGRESSION | {"license": "proprietary", "python_version": "3.14"} | SSH,
+    ],
+    ids=lambda answers: "-".join(answers.values()).replace("/", ":"),
+)
+def test_right_answers(answers: dict[str, str], generate: Generate, table: Path) -> None:
+    project = generate(**answers)
+    own, remote = "data" in answers, answers.get("remote", "embedded")
+
+    for name, text in texts(project):
+        assert text or name == "src/__init__.py", name
+        assert "cookiecutter" not in text.lower(), name
+        assert not re.search(r"(?<!\$)\{\{|\{%|\{#", text), name
+        assert not own or not DEMO.search(text), name
+        if name.endswith(".json"):
+            json.loads(text)
+        elif name.endswith((".yaml", ".yml", ".lock", ".dvc")):
+            yaml.safe_load(text)
+    for name in tracked(ROOT):
+        if name.startswith(("src/", "tests/pipeline/")) or name in ("dvc.yaml", "Makefile"):
+            assert (project / name).read_bytes() == (ROOT / name).read_bytes(), name
+
+    params.load(project / "params.yaml")
+    settings = YAML(typ="safe", pure=True).load(project / "params.yaml")
+    metric = answers.get("metric", "rmse" if answers.get("task") == "regression" else "accuracy")
+    side = "max" if metric in ("log_loss", "brier", "mape", "rmse") else "min"
+    assert settings["gate"][metric] == {side: float(answers.get("bound", 0.9))}
+    assert len(settings["gate"]) == (2 if metric == "accuracy" else 1)
+
+    about = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
+    assert about["project"]["requires-python"] == f">={answers.get('python_version', '3.11')},<3.15"
+    plugin = {"gcs": "dvc-gs", "azure": "dvc-azure", "ssh": "dvc-ssh"}.get(remote)
+    names = [line.partition(">")[0] for line in about["dependency-groups"].get("remote", [])]
+    assert names == ([plugin] if plugin else [])
+    locks = ["dev.txt", "pipeline.txt", *(["remote.txt"] if plugin else [])]
+    assert sorted(path.name for path in (project / "requirements").iterdir()) == locks
+    if plugin:
+        assert f"{plugin}==" in (project / "requirements/remote.txt").read_text(encoding="utf-8")
+
+    config = configparser.ConfigParser()
+    config.read_string((project / ".dvc/config").read_text(encoding="utf-8"))
+    sections = ["'remote \"embedded\"'"] * (remote == "embedded" or not own)
+    sections += ["'remote \"storage\"'"] * (remote != "embedded")
+    assert config.sections() == ["core", *sections]
+    assert config["core"]["remote"] == ("embedded" if remote == "embedded" else "storage")
+    if remote != "embedded":
+        assert config["'remote \"storage\"'"]["url"] == answers["remote_url"]
+    readme = (project / "README.md").read_text(encoding="utf-8")
+    for other, words in OTHERS.items():
+        found = words.search(readme.replace("dvc[s3]", ""))
+        assert bool(found) == (other == remote), f"{other}: {found}"
+
+    if own:
+        assert (project / "data/raw.csv").read_bytes() == table.read_bytes()
+        assert [path.name for path in (project / "data").iterdir()] == ["raw.csv"]
+        assert not (project / "metrics").exists()
+        assert not (project / "dvc.lock").exists()
+    assert git(project, "log", "--format=%s") == "Start from the template\n"
+    assert git(project, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'it\'s "quoted" \'\'\'thrice\'\'\' """thrice"""',
+        "back\\slash \\n \\u0041 at the end\\",
+        "{one} brace, ${HOME}, $(touch broken), `touch broken`",
+        '"""); __import__("os").mkdir("broken") #',
+        "<b>&amp;</b> *not bold* _nor this_ [no](link) # | ~~x~~ $a$",
+        "Äpfel, 東京の林檎, 🍎👩‍💻",
+        ": - yaml? !tag &anchor @ % true",
+        "no",
+    ],
+)
+def test_any_text_comes_out_right(text: str, generate: Generate, tmp_path: Path) -> None:
+    rows = "".join(f"{row},{row % 2}\n" for row in range(8))
+    header = '"' + text.replace('"', '""') + '"'
+    (tmp_path / "t.csv").write_text(f"size,{header}\n{rows}", encoding="utf-8", newline="")
+    answers = BINARY | {"target": text, "data": "t.csv", "project_slug": "fruit"}
+    project = generate(project_name=text, description=text, author=text, **answers)
+
+    about = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
+    assert about["project"]["description"] == text
+    for load in (YAML(typ="safe", pure=True).load, yaml.safe_load):
+        settings = load((project / "params.yaml").read_text(encoding="utf-8"))
+        assert settings["data"]["target"] == text
+        assert settings["data"]["positive"] == 1
+    assert f"Copyright (c) {text}\n" in (project / "LICENSE").read_text(encoding="utf-8")
+    parser = MarkdownIt("gfm-like", {"linkify": False})
+    tokens = parser.parse((project / "README.md").read_text(encoding="utf-8"))
+    lines = ["".join(part.content for part in token.children or ()) for token in tokens]
+    lines = [line for line in lines if line]
+    assert lines[:2] == [text, text]
+    assert text in lines[2]
+    assert not list(tmp_path.rglob("broken"))
+
+
+# Answers, and for each that is wrong what the message says is allowed.
+WRONG: list[tuple[dict[str, str], dict[str, str]]] = [
+    (
+        {"project_slug": "two words", "author": "two\nlines", "description": "{{ 7 * 7 }}"}
+        | {"task": "regression", "metric": "accuracy", "bound": "high", "remote_url": "s3://b"},
+        {
+            "project_slug": "a folder name",
+            "author": "one line of text",
+            "description": "text without {{",
+            "task": "with the demo's data binary",
+            "metric": "for regression one of rmse, mae",
+            "bound": "a number, such as 0.9",
+            "remote_url": "nothing, as the embedded remote has none",
+        },
+    ),
+    (
+        {"project_slug": "a/b/c", "author": " ", "target": "mean_radius", "positive": "bad"}
+        | {"metric": "rmse", "bound": "1e999", "remote": "s3"},
+        {
+            "project_slug": "a folder name",
+            "author": "some text",
+            "target": "with the demo's data diagnosis",
+            "positive": "with the demo's data malignant or benign",
+            "metric": "for binary one of accuracy, ",
+            "remote_url": "for s3 a URL such as s3://bucket/path",
+        },
+    ),
+    (
+        {"project_slug": "CON", "bound": "1.01", "remote": "gcs", "remote_url": "s3://b"}
+        | {"s3_region": "r", "s3_endpoint": "h", "author": "{{ cycler.__init__.__globals__.os }}"},
+        {
+            "author": "text without {{",
+            "project_slug": "a folder name",
+            "bound": "for accuracy a finite number from 0 to 1",
+            "remote_url": "for gcs a URL such as gs://bucket/path",
+            "s3_region": "nothing, as only s3 has one",
+            "s3_endpoint": "nothing, as only s3 has one",
+        },
+    ),
+    (
+        S3 | {"project_slug": "-x", "bound": "-0.1", "s3_region": "Paris?", "s3_endpoint": "host"},
+        {
+            "project_slug": "a folder name",
+            "bound": "for accuracy a finite number from 0 to 1",
+            "s3_region": "a region such as",
+            "s3_endpoint": "the URL of a server",
+        },
+    ),
+    (
+        OWN,
+        {
+            "target": "a column: größe, colour, weight, g, grade, ripe, price",
+            "positive": "the class that counts as positive",
+            "bound": "a number, such as 0.9",
+        },
+    ),
+    (
+        {"data": "none.csv", "remote": "azure", "remote_url": "b/c"} | MULTICLASS,
+        {
+            "data": "a file that exists; none is at /",
+            "remote_url": "for azure a URL such as azure:",
+        },
+    ),
+    (
+        {"data": "table.xlsx", "remote": "ssh", "remote_url": "/srv"} | MULTICLASS,
+        {
+            "data": "demo, or the path or URL of a .csv",
+            "remote_url": "for ssh a URL such as ssh://",
+        },
+    ),
+    (
+        {"data": "http://127.0.0.1:9/t.csv", "remote": "s3", "remote_url": "s3://b/' c"}
+        | MULTICLASS,
+        {"data": "a URL that can be read", "remote_url": "for s3 a URL such as"},
+    ),
+    (
+        OWN | MULTICLASS | {"target": "Grade", "positive": "a", "bound": "nan"},
+        {
+            "target": "a column: größe, colour",
+            "positive": "nothing, as multiclass has",
+            "bound": "a number",
+        },
+    ),
+    (
+        OWN | BINARY | {"target": "grade", "bound": "0,9"},
+        {"task": "multiclass, as the target has 3 different", "bound": "a number"},
+    ),
+    (OWN | BINARY | {"target": "price"}, {"task": "regression, as the target has"}),
+    (OWN | BINARY | {"positive": "2"}, {"positive": "0 or 1"}),
+    (OWN | MULTICLASS | {"target": "price"}, {"task": "regression, as the target's"}),
+    (
+        OWN | REGRESSION | {"target": "grade", "bound": "-1"},
+        {"task": "binary or multiclass", "bound": "for rmse a finite number from 0 to inf"},
+    ),
+    (
+        OWN | REGRESSION | {"metric": "r2", "bound": "2"},
+        {"bound": "for r2 a finite number from -inf to 1"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("answers", "allowed"), WRONG, ids=lambda case: "-".join(case))
+def test_wrong_answers(
+    answers: dict[str, str],
+    allowed: dict[str, str],
+    generate: Generate,
+    table: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    # Where the slug makes a folder in a folder, Cookiecutter misses it when it cleans up.
+    with pytest.raises((FailedHookException, FileNotFoundError)):
+        generate(**answers)
+    message = capfd.readouterr().err
+    for key, phrase in allowed.items():
+        assert re.search(f"^  {key} is .*; allowed: {re.escape(phrase)}", message, re.M), message
+    named = set(re.findall(r"^  (\w+) is ", message, re.M))
+    assert named == set(allowed), message
+    assert list(table.parent.iterdir()) == [table]
+
+
+def test_choices_are_closed(generate: Generate) -> None:
+    for key in ("license", "python_version", "task", "remote"):
+        with pytest.raises(ValueError, match="the choices are"):
+            generate(**{key: "something"})
+
+
+def predictions(task: str) -> Predictions:
+    if task == "regression":
+        return Predictions(np.array([1.0, 2.0, 4.0]), np.array([1.0, 3.0, 4.0]))
+    classes = ["a", "b"] if task == "binary" else ["a", "b", "c"]
+    scores = np.eye(len(classes)) * 0.5 + 0.5 / len(classes)
+    labels = np.array(classes)
+    return Predictions(labels, labels, classes, scores, True, task == "binary")
+
+
+@pytest.mark.parametrize("answers", [BINARY, MULTICLASS, REGRESSION])
+def test_metrics_are_those_of_the_pipeline(
+    answers: dict[str, str],
+    generate: Generate,
+    table: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(FailedHookException):
+        generate(**OWN | answers | {"metric": "nonsense"})
+    said = re.search(r"one of (.*)", capfd.readouterr().err)
+    assert said
+    made = headline(predictions(answers["task"]))
+    assert set(said[1].split(", ")) == {
+        name for name in made if not re.match("recall_[abc]$", name)
+    }
+
+
+def test_bad_files(generate: Generate, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "latin.csv").write_bytes("größe,ripe\n1,2\n".encode("latin-1"))
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "text.parquet").write_text("no parquet")
+    (tmp_path / "cut.parquet").write_bytes(b"PAR1 and no more")
+    for name, phrase in {
+        "latin.csv": "a file in UTF-8",
+        "empty.csv": "a file with a header",
+        "text.parquet": "a Parquet file; this one is none",
+        "cut.parquet": "a Parquet file; this one cannot be read",
+    }.items():
+        with pytest.raises(FailedHookException):
+            generate(data=name, **REGRESSION)
+        assert f"allowed: {phrase}" in capfd.readouterr().err
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_parquet(
+    generate: Generate, table: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "my table.PARQUET"
+    pd.read_csv(table).to_parquet(path)
+    project = generate(data=path.name, **REGRESSION)
+    assert (project / "data/raw.parquet").read_bytes() == path.read_bytes()
+    assert "raw: data/raw.parquet  #" in (project / "params.yaml").read_text(encoding="utf-8")
+    with pytest.raises(FailedHookException):
+        generate(data=path.name, project_slug="x", **BINARY | {"target": "price"})
+    assert 'task is "binary"; allowed: regression' in capfd.readouterr().err
+
+
+def test_url(
+    generate: Generate, table: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path)) as server:
+        threading.Thread(target=server.serve_forever).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        try:
+            project = generate(data=f"{address}/table.csv?download=1", **REGRESSION)
+            with pytest.raises(FailedHookException):
+                generate(data=f"{address}/none.csv", project_slug="x", **REGRESSION)
+        finally:
+            server.shutdown()
+    assert (project / "data/raw.csv").read_bytes() == table.read_bytes()
+    assert "a URL that can be read: HTTP Error 404" in capfd.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
+def test_inside_a_repository(generate: Generate, tmp_path: Path) -> None:
+    git(tmp_path, "init")
+    project = generate()
+    assert not (project / ".git").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [("PATH", "", "Install Git, then `git init`"), ("GIT_CONFIG_GLOBAL", "", "set user.name")],
+)
+def test_no_git_no_identity(
+    name: str,
+    value: str,
+    said: str,
+    generate: Generate,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(name, value)
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "user.useConfigOnly")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "true")
+    assert (generate() / "src/train.py").exists()
+    assert said in capfd.readouterr().out
+
+
+def test_closing_text_fits_a_terminal(
+    generate: Generate, capfd: pytest.CaptureFixture[str]
+) -> None:
+    generate(project_name="Fruit")
+    said = capfd.readouterr().out
+    assert "  cd fruit\n  make repro " in said
+    assert "\n  make test " in said
+    assert "README.md" in said
+    assert max(map(len, said.splitlines())) < 80

@@ -1,0 +1,139 @@
+"""Generated projects at work: `make repro`, `make test`, and a remote that is a real S3 server.
+
+They use the environment that runs these tests, as installing it thrice would take minutes. One of
+them runs its tests in full; they are the same in each and bring their own data, which takes a
+minute or more each time, so the others lint, which reads what was generated, and run a few.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.s3 import S3, serve_s3
+from tests.template.conftest import Generate, lend_environment, make
+
+QUICK = ("-m", "pytest", "-q", *(f"tests/pipeline/test_{name}.py" for name in ("params", "tables")))
+
+
+@pytest.fixture
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """A server with one empty bucket."""
+    folder = tmp_path_factory.mktemp("s3")
+    (folder / "bucket").mkdir()
+    with serve_s3(folder) as server:
+        yield server
+
+
+def run(project: Path, *command: str, **variables: str) -> str:
+    """Run a program of the project's environment; give what it printed."""
+    environment = os.environ | variables
+    environment["PATH"] = f"{project / '.venv/bin'}{os.pathsep}{environment['PATH']}"
+    environment.pop("PYTEST_XDIST_WORKER", None)
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def dvc(project: Path, *arguments: str, **variables: str) -> str:
+    return run(project, "python", "-m", "dvc", *arguments, **variables)
+
+
+def commit(project: Path) -> None:
+    run(project, "git", "add", "--all")
+    run(project, "git", "commit", "-q", "-m", "Run")
+
+
+def test_demo_on_the_embedded_remote(generate: Generate) -> None:
+    """As at the root: it trains, ends with a clean tree, and the second run has nothing to do."""
+    project = generate()
+    lend_environment(project)
+    assert "Running stage 'train'" in make(project, "repro")
+    assert run(project, "git", "status", "--porcelain") == ""
+    assert "Data and pipelines are up to date" in make(project, "repro")
+    make(project, "test")
+
+
+def test_demo_on_another_remote_needs_no_credentials(generate: Generate) -> None:
+    project = generate(remote="s3", remote_url="s3://bucket/path", s3_endpoint="http://127.0.0.1:9")
+    lend_environment(project)
+    make(project, "data/raw.csv")
+    assert (project / "data/raw.csv").stat().st_size == 124869
+
+
+def test_classes_on_s3(generate: Generate, table: Path, s3: S3, tmp_path: Path) -> None:
+    """Text columns, missing values; what one machine pushes another pulls, and reruns nothing."""
+    project = generate(
+        project_name='Fruit "grades"',
+        data="table.csv",
+        task="multiclass",
+        target="grade",
+        metric="balanced_accuracy",
+        bound="0.6",
+        remote="s3",
+        remote_url="s3://bucket/fruit",
+        s3_endpoint=s3.endpoint,
+    )
+    lend_environment(project)
+    said = make(project, "repro")
+    assert "DVC now tracks data/raw.csv" in said
+    assert "data/schema.yaml: 6 columns" in said
+    assert "gate: passed" in said
+    again = make(project, "repro")
+    assert "DVC now tracks" not in again
+    assert "data/schema.yaml" not in again
+    assert "Data and pipelines are up to date" in again
+    commit(project)
+    assert "files pushed" in dvc(project, "push", **s3.credentials)
+    assert list((s3.folder / "bucket/fruit/files/md5").iterdir())
+
+    run(tmp_path, "git", "clone", "-q", str(project), "clone")
+    clone = tmp_path / "clone"
+    lend_environment(clone)
+    dvc(clone, "pull", **s3.credentials)
+    assert (clone / "data/raw.csv").read_bytes() == table.read_bytes()
+    assert "Data and pipelines are up to date" in dvc(clone, "repro")
+    assert run(clone, "git", "status", "--porcelain") == ""
+    assert "gate: passed" not in make(clone, "repro")
+
+    make(project, "lint")
+    run(project, "python", *QUICK)
+
+
+def test_numbers_from_parquet(generate: Generate, table: Path, tmp_path: Path) -> None:
+    pd.read_csv(table).to_parquet(tmp_path / "prices.parquet")
+    project = generate(data="prices.parquet", task="regression", target="price", bound="1.5")
+    lend_environment(project)
+    said = make(project, "repro")
+    assert "DVC now tracks data/raw.parquet" in said
+    assert "rmse" in said
+    assert "gate: passed" in said
+    assert "Data and pipelines are up to date" in make(project, "repro")
+    make(project, "lint")
+    run(project, "python", *QUICK)
+
+
+def test_own_data_on_the_embedded_remote(generate: Generate, table: Path, tmp_path: Path) -> None:
+    """The README's commands bring the data into Git, so that a clone runs at once."""
+    answers = {"target": "ripe", "positive": "1", "metric": "roc_auc", "bound": "0.7"}
+    project = generate(data=table.name, **answers)
+    lend_environment(project)
+    make(project, "repro")
+    dvc(project, "push", "data/raw.csv")
+    run(project, "git", "add", "--force", "data/remote")
+    commit(project)
+    run(tmp_path, "git", "clone", "-q", str(project), "clone")
+    lend_environment(tmp_path / "clone")
+    make(tmp_path / "clone", "repro")
+
+
+def test_without_git_make_says_so(generate: Generate, table: Path) -> None:
+    project = generate(data=table.name, task="regression", target="price", bound="2")
+    lend_environment(project)
+    shutil.rmtree(project / ".git")
+    with pytest.raises(AssertionError, match="is not a git repository"):
+        make(project, "repro")
