@@ -295,10 +295,10 @@ def report(ratios: Sequence[str], growth: Sequence[str]) -> str:
         "",
         f"Measured by `make bench` on: {machine()}.",
         "",
-        "Each figure is the median of five whole processes (where a table says so, of one), imports",
-        "included, with bytecode compiled. What is compared ran in turn, and a ratio is the median",
-        "of the ratios of neighbours. A bound that does not hold is marked **missed**: none of this",
-        "is a test.",
+        "Each figure is the median of five whole processes (of one, where a table says so), with",
+        "imports and with bytecode compiled. What is compared ran in turn, and a ratio is the",
+        "median of the ratios of neighbours. A bound that does not hold is marked **missed**: none",
+        "of this is a test.",
     ]
     if ratios:
         lines += [
