@@ -75,7 +75,7 @@ plots: $(PIPELINE) ## draw the plots into dvc_plots/index.html
 
 # The larger set is resolved first, so that the smaller one can have the very same versions.
 LOCK = $(PY) -m uv pip compile --quiet --upgrade --universal --python-version 3.$(OLDEST) \
-	--fork-strategy fewest --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--fork-strategy fewest --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
 	--custom-compile-command "make lock"
 
 # Keeps of one lock what another one lacks: $(call beyond,ONE,ANOTHER).

@@ -151,8 +151,8 @@ def start_dvc(folder: Path) -> None:
     run(folder, "-m", "dvc", "init", "--quiet")
 
 
-def load(folder: Path) -> dict:
-    return YAML(typ="safe", pure=True).load(folder / "params.yaml")
+def load(folder: Path) -> dict[str, Any]:
+    return dict(YAML(typ="safe").load(folder / "params.yaml"))
 
 
 def python(folder: Path, *arguments: str) -> Job:

@@ -51,7 +51,7 @@ def scored(rows: int, classes: int = 2) -> Predictions:
 @pytest.mark.parametrize("task", TABLES)
 def test_model_is_scored_and_drawn(project, run, task):
     project(task)
-    done = run("prepare", "train", "evaluate")
+    done = run("prepare", "validate", "train", "evaluate")
     assert done.status == 0
     values = json.loads((RECORDS / "metrics.json").read_text())
     ends = json.loads((RECORDS / "intervals.json").read_text())
@@ -73,7 +73,7 @@ def test_model_is_scored_and_drawn(project, run, task):
 
 def test_scoring_again_gives_the_same_files_and_leaves_nothing_of_before(project, run):
     project()
-    run("prepare", "train", "evaluate")
+    run("prepare", "validate", "train", "evaluate")
     before = tree(RECORDS)
     (RECORDS / "left.json").write_text("from long ago")
     run("evaluate")
