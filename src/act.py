@@ -31,10 +31,10 @@ SECRETS = (
 )
 
 
-def stand_ins(workflow: Path, folder: Path) -> list[str]:
+def stand_ins(workflow: str, folder: Path) -> list[str]:
     """Give the options that tell act to take an action from a folder instead of from GitHub."""
     found = {}
-    for repository, _, name, commit in USES.findall(workflow.read_text("utf-8")):
+    for repository, _, name, commit in USES.findall(workflow):
         if (folder / name).is_dir():  # act does the checkout itself
             found[f"{repository}@{commit}"] = folder / name
     return [
@@ -65,8 +65,10 @@ def command(
         secrets: the repository's secrets.
         environment: more of the environment. READY_VENV names one to take instead of installing.
     """
-    path = clone / ".github/workflows" / workflow
     store.mkdir(parents=True, exist_ok=True)
+    text = (clone / ".github/workflows" / workflow).read_text("utf-8")
+    path = store / workflow
+    path.write_text(text.replace("queue: max", ""), encoding="utf-8")  # new in 2026; act refuses it
     event_file = store / "event.json"
     event_file.write_text(json.dumps(payload), encoding="utf-8")
     folder = (clone / STAND_INS).resolve()
@@ -77,7 +79,7 @@ def command(
         event,
         "--directory", str(clone), "--workflows", str(path), "--eventpath", str(event_file),
         "--platform", "ubuntu-latest=-self-hosted", "--action-offline-mode",
-        *stand_ins(path, folder),
+        *stand_ins(text, folder),
         *(part for option, pairs in options.items() for pair in pairs.items()
           for part in (option, "=".join(pair))),
     ]  # fmt: skip

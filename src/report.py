@@ -85,7 +85,7 @@ def changes(old: Any, new: Any, name: str = "") -> Iterator[tuple[str, str, str]
         for key in dict.fromkeys([*old, *new]):
             yield from changes(old.get(key), new.get(key), f"{name}.{key}" if name else str(key))
     elif old != new:
-        yield name, _text(old), _text(new)
+        yield f"`{name}`", _text(old), _text(new)
 
 
 def _text(value: Any) -> str:
