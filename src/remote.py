@@ -26,8 +26,8 @@ CREDENTIALS = {
 }
 
 # A server that does not answer must not hold a run up for longer than two minutes.
-TIMEOUTS = {"read_timeout": "15", "connect_timeout": "10"}
-ATTEMPTS = {"AWS_MAX_ATTEMPTS": "2"}
+TIMEOUTS = {"read_timeout": "12", "connect_timeout": "12"}
+ATTEMPTS = {"AWS_MAX_ATTEMPTS": "1"}  # s3fs tries five times itself
 
 # What DVC's message holds, and what it means.
 CAUSES = {
@@ -139,7 +139,7 @@ def cause_of(message: str) -> str:
 
 
 def dvc(remote: str, url: str, *arguments: str) -> str:
-    """Run DVC against a remote and give what it prints.
+    """Run DVC against a remote and give what it prints; with --quiet it would hide the cause.
 
     Raises:
         UserError: it failed. The message names the remote and the cause.
@@ -164,7 +164,7 @@ def fetch(paths: Iterable[str], sources: dict[str, str]) -> set[str]:
     absent = _absent(paths)
     for name, url in sources.items():
         if absent:
-            dvc(name, url, "pull", "--quiet", "--allow-missing", "--remote", name, *sorted(absent))
+            dvc(name, url, "pull", "--allow-missing", "--remote", name, *sorted(absent))
             absent = _absent(absent)
     return absent
 
@@ -268,7 +268,7 @@ def push() -> None:
         print(f"::warning::nothing was pushed: data from the cache: {facts['why']}")
         return
     name, url = next(iter(facts["sources"].items()))
-    dvc(name, url, "push", "--quiet", "--remote", name)
+    dvc(name, url, "push", "--remote", name)
     status = json.loads(dvc(name, url, "data", "status", "--not-in-remote", "--json"))
     if lacking := sorted({*status.get("not_in_remote", []), *status.get("not_in_cache", [])}):
         raise UserError(f"remote {name} ({url}) lacks {', '.join(lacking)} after the push")

@@ -151,8 +151,10 @@ class Hub:
         return dict(json.loads((self.store / "report/findings.json").read_text("utf-8")))
 
 
-def step(clone: Path, *arguments: str, status: int = 0, **variables: str) -> str:
+def step(
+    clone: Path, *arguments: str, status: int = 0, variables: dict[str, str] | None = None
+) -> str:
     """Run one step's command as the workflow does, without act; give all that it prints."""
     unset = {key: "" for key in (*act.VARIABLES, *act.SECRETS) if key in os.environ}
-    done = call(clone, sys.executable, "-m", *arguments, status=status, **unset | variables)
+    done = call(clone, sys.executable, "-m", *arguments, status=status, **unset | (variables or {}))
     return done.out + done.err
