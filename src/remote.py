@@ -35,8 +35,8 @@ CAUSES = {
     "NoCredentials|Unable to locate credentials|no credentials": "there are no credentials",
     "Signature|InvalidAccessKey|AccessDenied|Forbidden|403": "the credentials are refused",
     "[Tt]imeout|timed out": "the server does not answer",
+    r"Internal Server Error|\(50\d\)|SlowDown|Unavailable": "the server fails (500)",
     "connect|Connection|reset|closed": "the server cannot be reached, or broke off",
-    r"Internal Server Error|\b50\d\b|SlowDown|Unavailable": "the server fails (500)",
 }
 
 

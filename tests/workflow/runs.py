@@ -6,11 +6,14 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from src import act
-from tests.pipeline.dvc_runs import call, commit, environment, git
+from tests.pipeline.dvc_runs import call, commit, git
+from tests.pipeline.dvc_runs import environment as clean_environment
 from tests.pipeline.projects import ROOT
 
 OWNER = "https://github.com/someone/project"  # act takes the repository's name from it
@@ -120,35 +123,58 @@ class Hub:
         return self._run(clone, "push", {"before": sha, "forced": False}, self.secrets, status)
 
     def _run(
-        self, clone: Path, event: str, payload: object, secrets: dict[str, str], status: int
+        self,
+        clone: Path,
+        event: str,
+        payload: Mapping[str, object],
+        secrets: dict[str, str],
+        status: int,
     ) -> Run:
         shutil.rmtree(self.store / "report", ignore_errors=True)
-        command = act.command(
-            clone,
-            event,
-            payload,  # type: ignore[arg-type]
-            self.store,
-            variables=self.variables,
-            secrets=secrets,
-            environment={"READY_VENV": sys.prefix, "PYTEST_XDIST_AUTO_NUM_WORKERS": "0"},
-        )
-        done = subprocess.run(
-            command,
-            env=environment(clone) | {"XDG_CACHE_HOME": str(self.store / "act"), "NO_COLOR": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            check=False,
+        found, log = run_workflow(
+            clone, event, payload, self.store, variables=self.variables, secrets=secrets
         )
         report = self.store / "report/report.md"
-        text = report.read_text("utf-8") if report.exists() else ""
-        assert done.returncode == status, done.stdout
-        return Run(done.returncode, done.stdout, text)
+        assert found == status, log
+        return Run(found, log, report.read_text("utf-8") if report.exists() else "")
 
     @property
     def findings(self) -> dict[str, object]:
         """What the last run noted."""
         return dict(json.loads((self.store / "report/findings.json").read_text("utf-8")))
+
+
+def run_workflow(
+    clone: Path,
+    event: str,
+    payload: Mapping[str, object],
+    store: Path,
+    *,
+    workflow: str = "ci.yml",
+    variables: Mapping[str, str] = MappingProxyType({}),
+    secrets: Mapping[str, str] = MappingProxyType({}),
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[int, str]:
+    """Run a workflow in act; give how it ended and all that it printed."""
+    command = act.command(
+        clone,
+        event,
+        payload,
+        store,
+        workflow=workflow,
+        variables=variables,
+        secrets=secrets,
+        environment={"READY_VENV": sys.prefix, "PYTEST_XDIST_AUTO_NUM_WORKERS": "0", **environment},
+    )
+    done = subprocess.run(
+        command,
+        env=clean_environment(clone) | {"XDG_CACHE_HOME": str(store / "act"), "NO_COLOR": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        check=False,
+    )
+    return done.returncode, done.stdout
 
 
 def step(
