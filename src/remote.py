@@ -25,6 +25,8 @@ CREDENTIALS = {
     "ssh": ("DVC_SSH_KEY",),
 }
 
+PLACES = {"remote": "remote", "cache": "cache", "embedded": "embedded remote"}
+
 # A server that does not answer must not hold a run up for longer than two minutes.
 TIMEOUTS = {"read_timeout": "12", "connect_timeout": "12"}
 ATTEMPTS = {"AWS_MAX_ATTEMPTS": "1"}  # s3fs tries five times itself
@@ -75,7 +77,7 @@ def decide(url: str, variables: dict[str, str]) -> tuple[str, str]:
     """
     wanted = CREDENTIALS.get(urlsplit(url).scheme, ())
     if is_local(url) and not variables.get("DVC_REMOTE_URL"):
-        return "embedded", f"no remote is configured: {url} in the repository, and the cache"
+        return "embedded", f"no other is configured: {url}, and what main left in the Actions cache"
     if wanted and not any(_usable(name, variables) for name in wanted):
         missing = " or ".join(wanted)
         return (
@@ -226,7 +228,7 @@ def say_source() -> None:
         configure(name, url, variables)
         sources = {name: url} | sources
     findings.note(source=source, why=why, sources=sources)
-    print(f"data from the {source}: {why}")
+    print(f"data from the {PLACES[source]}: {why}")
     if output := os.environ.get("GITHUB_OUTPUT"):
         with Path(output).open("a", encoding="utf-8") as file:
             file.write(f"source={source}\n")

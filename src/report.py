@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from src import base, findings, lock
+from src import base, findings, lock, remote
 from src.errors import UserError
 
 MARKDOWN, HTML = findings.FOLDER / "report.md", findings.FOLDER / "report.html"
@@ -31,7 +31,7 @@ STEPS = {
     "smoke": "smoke model",
     "repro": "dvc repro",
     "gate": "metrics check",
-    "lock": "dvc.lock is up to date",
+    "lock": "dvc.lock and metrics in Git",
     "push": "dvc push",
 }
 
@@ -208,7 +208,7 @@ def compose(facts: dict[str, Any], steps: dict[str, Any], revision: str) -> Iter
     for name, why in facts.get("stale", {}).items():
         yield f"⚠️ `{name}` is stale in dvc.lock: {why} changed"
     if "source" in facts:
-        yield f"Data from the {facts['source']}: {facts['why']}"
+        yield f"Data from the {remote.PLACES[facts['source']]}: {facts['why']}"
     if "pushed" in facts:
         yield f"Pushed to {facts['pushed']}, which holds every output"
     yield "## Metrics"
