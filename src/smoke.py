@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet
 
@@ -53,7 +54,7 @@ def sample(table: pa.Table, target: str, classes: bool) -> pa.Table:
 
 def small(settings: Params) -> dict[str, Any]:
     """Give the same settings for a small model and a table of a few hundred rows."""
-    content = settings.model_dump(by_alias=True)
+    content: dict[str, Any] = msgspec.to_builtins(settings)
     arguments = content["train"]["arguments"]
     for name, most in SMALL.items():
         if isinstance(arguments.get(name), int):
