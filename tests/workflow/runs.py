@@ -18,9 +18,9 @@ from tests.pipeline.projects import ROOT
 
 OWNER = "https://github.com/someone/project"  # act takes the repository's name from it
 QUICK_TEST = "def test_nothing() -> None:\n    assert True\n"
+QUICK = "sklearn.linear_model.LogisticRegression\n  arguments: {max_iter: 1000}"
 QUICK_MODEL = """train:
-  estimator: sklearn.linear_model.LogisticRegression
-  arguments: {max_iter: 1000}
+  estimator: MODEL
   folds: 2
   seed: 42
 
@@ -39,17 +39,18 @@ def copy_repository(folder: Path) -> Path:
     return folder
 
 
-def make_quick(folder: Path) -> Path:
+def make_quick(folder: Path, model: str = QUICK) -> Path:
     """Give a copy one test, few types to check and a small model; run it and commit all on main."""
     test = folder / "tests/pipeline/test_nothing.py"
     test.parent.mkdir(parents=True, exist_ok=True)
     test.write_text(QUICK_TEST, encoding="utf-8")
     edit(folder / "pyproject.toml", 'files = ["."]', 'files = ["src/__init__.py"]')
-    edit(folder / "params.yaml", r"(?s)train:\n.*?\n\n", QUICK_MODEL)
+    edit(folder / "params.yaml", r"(?s)train:\n.*?\n\n", QUICK_MODEL.replace("MODEL", model))
     edit(folder / "params.yaml", "resamples: 1000", "resamples: 100")
     git(folder, "init", "--quiet", "--initial-branch", "main")
     git(folder, "remote", "add", "origin", OWNER)
-    call(folder, "dvc", "pull", "--quiet", "data/raw.csv")
+    if not (folder / "data/raw.csv").exists():
+        call(folder, "dvc", "pull", "--quiet", "data/raw.csv")
     repro(folder)
     commit(folder)
     return folder
