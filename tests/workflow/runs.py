@@ -33,7 +33,9 @@ def copy_repository(folder: Path) -> Path:
         ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate"
     )
     for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file() and not name.startswith(("tests/", "{{")):
+        if (ROOT / name).is_file() and not name.startswith(
+            ("tests/", "benchmarks/", "hooks/", "{{")
+        ):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     return folder
