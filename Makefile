@@ -30,10 +30,10 @@ MORE := $(wildcard requirements/remote.txt)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help repro test lint format schema plots lock base-lock clean venv
+.PHONY: help repro test unit lint format schema plots report ci environment lock base-lock clean venv
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 repro: $(DATA) $(NEW:%=%.dvc) data/schema.yaml $(PIPELINE) ## pull the data, then run what changed of the pipeline
 	@$(PY) -m dvc repro
@@ -58,6 +58,9 @@ data/schema.yaml: | $(DATA) $(PIPELINE)
 test: lint ## lint, then run every test
 	@$(PY) -m pytest -n auto --dist worksteal
 
+unit: $(DEV) ## run the tests of the pipeline alone
+	@$(PY) -m pytest -n auto --dist worksteal tests/pipeline
+
 lint: $(DEV) ## check style, format and types
 	@$(PY) -m ruff check
 	@$(PY) -m ruff format --check
@@ -72,6 +75,14 @@ schema: $(PIPELINE) ## propose data/schema.yaml from the data
 
 plots: $(PIPELINE) ## draw the plots into dvc_plots/index.html
 	@$(PY) -m dvc plots show
+
+report: $(PIPELINE) ## write report/report.md and report/report.html of the last run
+	@$(PY) -m src.report
+
+ci: $(DEV) ## run the pull request's workflow here, on the last commit
+	@$(PY) -m src.act
+
+environment: $(DEV) ## install what every other target needs
 
 # The larger set is resolved first, so that the smaller one can have the very same versions.
 LOCK = $(PY) -m uv pip compile --quiet --upgrade --universal --python-version 3.$(OLDEST) \

@@ -1,9 +1,11 @@
 """Stage 5: stop a model that misses a bound.
 
 Exit status: 0 passed, 1 rejected, 2 could not decide. Run on its own, outside DVC, it judges the
-metrics file as it is now; MIN_ACCURACY in the environment raises the bound on accuracy.
+metrics file as it is now; MIN_ACCURACY in the environment raises the bound on accuracy. With
+`--champion REVISION` it also compares with the metrics that Git holds there.
 """
 
+import argparse
 import math
 import os
 import sys
@@ -19,6 +21,7 @@ from src.params import Bound
 
 METRICS = Path("metrics/evaluate/metrics.json")
 REPORT = Path("metrics/gate.json")
+COMPARED = Path("report/gate.json")
 
 
 @dataclass(frozen=True)
@@ -33,26 +36,30 @@ class Verdict:
     reason: str
 
 
-def judge(metrics: dict[str, Any], bounds: dict[str, Bound]) -> list[Verdict]:
-    """Compare metrics with their bounds.
+def judge(
+    metrics: dict[str, Any], bounds: dict[str, Bound], champion: dict[str, Any] | None = None
+) -> list[Verdict]:
+    """Compare metrics with their bounds, and with the champion's.
 
     Args:
         metrics: what evaluate wrote. Only a finite number can pass.
-        bounds: for each metric the least and the greatest value allowed, both inclusive.
+        bounds: for each metric the least and the greatest value allowed, both inclusive, and how
+            far it may fall behind the champion's.
+        champion: the metrics of the model to beat, if there is one.
 
     Returns:
         One verdict a bound, in the order of the bounds.
     """
-    return [_judge(name, metrics, bound) for name, bound in bounds.items()]
+    return [_judge(name, metrics, bound, champion or {}) for name, bound in bounds.items()]
 
 
-def _judge(name: str, metrics: dict[str, Any], bound: Bound) -> Verdict:
+def _judge(name: str, metrics: dict[str, Any], bound: Bound, champion: dict[str, Any]) -> Verdict:
     value, reason = None, ""
     if name not in metrics:
         reason = "missing"
     elif isinstance(metrics[name], bool) or not isinstance(metrics[name], int | float):
         reason = "not a number"
-    elif not abs(metrics[name]) <= sys.float_info.max:
+    elif not _is_number(metrics[name]):
         reason = "not finite"
     else:
         value = metrics[name]
@@ -60,7 +67,17 @@ def _judge(name: str, metrics: dict[str, Any], bound: Bound) -> Verdict:
             reason = "too low"
         elif bound.max is not None and value > bound.max:
             reason = "too high"
+        elif bound.max_drop is not None and _is_number(champion.get(name)):
+            # A metric that only has an upper bound, such as an error, is better when low.
+            low_is_better = bound.min is None
+            drop = (value - champion[name]) * (1 if low_is_better else -1)
+            if round(drop, 6) > bound.max_drop:
+                reason = f"{drop:.6g} worse than the champion, allowed {bound.max_drop:g}"
     return Verdict(name, value, bound.min, bound.max, not reason, reason)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
 
 
 def raise_accuracy(bounds: dict[str, Bound], text: str | None) -> dict[str, Bound]:
@@ -102,15 +119,32 @@ def table_of(verdicts: list[Verdict]) -> str:
     return "\n".join(lines)
 
 
+def find_champion(revision: str) -> dict[str, Any] | None:
+    """Read the metrics that Git holds at a revision; None where it holds none."""
+    from src import base  # what the stage itself has no use for
+
+    found = base.read_json(revision, METRICS.as_posix())
+    if not isinstance(found, dict):
+        print("no champion: this is the first model")
+        return None
+    print(f"the champion's metrics are those of {revision}")
+    return found
+
+
 def main() -> int:
     """Judge metrics/evaluate/metrics.json, write metrics/gate.json, print the table."""
+    parser = argparse.ArgumentParser(description="Stop a model that misses a bound.")
+    parser.add_argument("--champion", metavar="REVISION", help="compare with its metrics as well")
+    revision = parser.parse_args().champion
     bounds = raise_accuracy(params.load().gate, os.environ.get("MIN_ACCURACY"))
     metrics = files.read_json(METRICS, "run `dvc repro -f evaluate`")
     if not isinstance(metrics, dict):
         raise UserError(f"{METRICS.as_posix()}: not a JSON object; run `dvc repro -f evaluate`")
-    verdicts = judge(metrics, bounds)
+    verdicts = judge(metrics, bounds, None if revision is None else find_champion(revision))
     passed = all(verdict.passed for verdict in verdicts)
-    with files.replacing(REPORT) as (draft,):
+    # A comparison is this run's alone: what DVC and Git keep holds the bounds.
+    target = REPORT if revision is None else COMPARED
+    with files.replacing(target) as (draft,):
         report = {"passed": passed, "verdicts": [asdict(verdict) for verdict in verdicts]}
         files.write_json(draft, report)
     print(table_of(verdicts))

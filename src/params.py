@@ -18,6 +18,7 @@ Seed = Annotated[int, Meta(ge=0, lt=2**32, description="a whole number from 0 to
 Count = Annotated[int, Meta(ge=1, description="a whole number, at least 1")]
 # NaN and the infinities lie outside: no comparison with them holds.
 Finite = Annotated[float, Meta(ge=-1.7e308, le=1.7e308)]
+NotNegative = Annotated[float, Meta(ge=0, le=1.7e308)]
 
 
 class Section(Struct, frozen=True, kw_only=True):
@@ -94,10 +95,11 @@ class Evaluate(Section, frozen=True, kw_only=True):
 
 
 class Bound(Section, frozen=True, kw_only=True):
-    """The range that a metric must lie in."""
+    """The range that a metric must lie in, and how far it may fall behind the champion's."""
 
     min: Annotated[Finite | None, Meta(description="a finite number")] = None
     max: Annotated[Finite | None, Meta(description="a finite number")] = None
+    max_drop: Annotated[NotNegative | None, Meta(description="a finite number, at least 0")] = None
 
     def __post_init__(self) -> None:
         """Refuse a bound that says nothing or that nothing can meet."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -153,7 +154,8 @@ def run_stage(name: str) -> int:
     """Do in this process what `python -m src.NAME` does, and give its exit status."""
     params.load.cache_clear()
     try:
-        runpy.run_path(str(ROOT / "src" / f"{name}.py"), run_name="__main__")
+        with patch.object(sys, "argv", [name]):
+            runpy.run_path(str(ROOT / "src" / f"{name}.py"), run_name="__main__")
     except SystemExit as end:
         return int(end.code or 0)
     raise AssertionError("a stage ends its process")

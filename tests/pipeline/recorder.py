@@ -10,6 +10,7 @@ from src import params
 from src.params import Section
 
 stage, report = sys.argv[1:]
+del sys.argv[1:]
 seen: set[str] = set()
 
 

@@ -180,3 +180,26 @@ def test_what_cannot_be_judged_ends_with_2_and_an_earlier_report_stays(
     assert expected in done.err
     assert done.err.count("\n") == 1
     assert REPORT.read_text() == "of an earlier run"
+
+
+@pytest.mark.parametrize(
+    ("value", "champion", "bound", "passed"),
+    [
+        (0.90, 0.92, {"min": 0.8, "max_drop": 0.02}, True),  # inclusive, in spite of 0.92 - 0.90
+        (0.899, 0.92, {"min": 0.8, "max_drop": 0.02}, False),
+        (0.99, 0.92, {"min": 0.8, "max_drop": 0.0}, True),
+        (0.5, 0.92, {"min": 0.4}, True),  # no max_drop: not compared
+        (0.79, 0.80, {"min": 0.8, "max_drop": 0.1}, False),  # the bound still counts
+        (5.2, 5.0, {"max": 9, "max_drop": 0.1}, False),  # an error is worse when it rises
+        (5.1, 5.0, {"max": 9, "max_drop": 0.1}, True),
+        (1.0, 5.0, {"max": 9, "max_drop": 0.1}, True),
+        (0.85, 0.92, {"min": 0.8, "max": 1.0, "max_drop": 0.02}, False),
+        (0.85, None, {"min": 0.8, "max_drop": 0.02}, True),  # the champion lacks this metric
+        (0.85, NAN, {"min": 0.8, "max_drop": 0.02}, True),
+    ],
+)
+def test_a_drop_against_the_champion(value, champion, bound, passed):
+    (found,) = judge({"m": value}, {"m": Bound(**bound)}, {"m": champion})
+    assert found.passed == passed
+    if not passed and value >= bound.get("min", 0):
+        assert "worse than the champion" in found.reason

@@ -97,6 +97,8 @@ def test_right_settings_load(path, task):
         ("gate.accuracy.max", INF, "a finite number"),
         ("gate.accuracy.max", -INF, "a finite number"),
         ("gate.accuracy.max", 10**400, "a finite number"),
+        ("gate.accuracy.max_drop", -0.1, "a finite number, at least 0"),
+        ("gate.accuracy.max_drop", INF, "a finite number, at least 0"),
     ],
 )
 def test_wrong_value_is_refused_with_key_and_what_is_allowed(refused, key, value, allowed):

@@ -1,0 +1,131 @@
+"""What a run of the workflow costs beyond the pipeline, and what it fetches from the remote.
+
+A pull request's job runs in act, on a data set of 200 MB on an S3 server, for four changes whose
+author has not run the pipeline. Lint and unit tests are left out, as they depend on the project,
+and so is the installation.
+"""
+
+import argparse
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tests.faulty import Proxy
+from tests.pipeline.dvc_runs import call, commit, git
+from tests.s3 import serve_s3
+from tests.workflow.runs import Hub, Run, copy_repository, edit, make_quick
+
+MEGABYTE = 1_000_000
+MODEL = "sklearn.ensemble.HistGradientBoostingClassifier\n  arguments: {max_iter: 10}"
+URL = "s3://bucket/data"
+UNCOUNTED = ("Lint, format and types", "Unit tests", "Set up Python", "Environment")
+STEP = re.compile(r"(?:Success|Failure) - Main (.+?) \[([\d.hmsµn]+)\]")
+
+
+def seconds_of(text: str) -> float:
+    """Read a duration as act writes it, such as 1m2.5s or 380.1ms."""
+    units = {"m": 60.0, "s": 1.0, "ms": 1e-3, "µs": 1e-6}
+    return sum(float(n) * units[unit] for n, unit in re.findall(r"([\d.]+)(ms|µs|m|s)", text))
+
+
+def overhead(run: Run, hub: Hub) -> tuple[float, float]:
+    """Give the seconds of a run's steps without the pipeline's, and the pipeline's own."""
+    stages = hub.findings.get("seconds")
+    pipeline = sum(stages.values()) if isinstance(stages, dict) else 0.0
+    steps = {name: seconds_of(text) for name, text in STEP.findall(run.log)}
+    return sum(value for name, value in steps.items() if name not in UNCOUNTED) - pipeline, pipeline
+
+
+def grow(path: Path, size: int) -> None:
+    """Make a table of that many bytes out of the demo's rows, each a little different."""
+    table = pd.read_csv(path)
+    random = np.random.default_rng(1)
+    count = size // (path.stat().st_size // len(table))
+    rows = table.sample(count, replace=True, random_state=1, ignore_index=True)
+    numbers = rows.select_dtypes("float").columns
+    rows[numbers] *= 1 - 0.01 * random.random((len(rows), len(numbers)))
+    rows.round(5).to_csv(path, index=False)
+
+
+def changed_bound(clone: Path) -> None:
+    edit(clone / "params.yaml", "accuracy: {min: 0.90,", "accuracy: {min: 0.89,")
+
+
+def changed_parameter(clone: Path) -> None:
+    edit(clone / "params.yaml", "max_iter: 10}", "max_iter: 12}")
+
+
+def changed_data(clone: Path) -> None:
+    path = clone / "data/raw.csv"
+    path.unlink()  # the cache may share its bytes
+    call(clone, "dvc", "checkout", "--quiet", "data/raw.csv")
+    text = path.read_text("utf-8")
+    path.unlink()
+    path.write_text(text[: text.rindex("\n", 0, len(text) - 1) + 1], encoding="utf-8")
+    call(clone, "dvc", "add", "--quiet", "data/raw.csv")
+
+
+CASES: dict[str, Callable[[Path], None]] = {
+    "nothing": lambda _: None,
+    "a bound": changed_bound,
+    "a model parameter": changed_parameter,
+    "the raw data": changed_data,
+}
+
+
+def measure(folder: Path, size: int) -> None:
+    """Run every case; print a line of the table for each."""
+    clone = copy_repository(folder / "project")
+    call(clone, "git", "init", "--quiet", "--initial-branch", "main")
+    call(clone, "dvc", "pull", "--quiet", "data/raw.csv")
+    grow(clone / "data/raw.csv", size)
+    call(clone, "dvc", "add", "--quiet", "data/raw.csv")
+    edit(clone / "data/schema.yaml", r"(?s)^(.*)$", loose((clone / "data/schema.yaml").read_text()))
+    make_quick(clone, MODEL)
+    (folder / "s3/bucket").mkdir(parents=True)
+    with serve_s3(folder / "s3") as server:
+        author = server.credentials | {"AWS_ENDPOINT_URL_S3": server.endpoint}
+        call(clone, "dvc", "remote", "add", "--local", "--default", "bucket", URL)
+        call(clone, "dvc", "push", "--quiet", status=0, **author)
+        for name, change in CASES.items():
+            branch = Path(shutil.copytree(clone, folder / "branch", symlinks=True))
+            git(branch, "switch", "--quiet", "--create", "branch")
+            change(branch)
+            (branch / "note.txt").write_text(name, encoding="utf-8")
+            commit(branch)
+            call(branch, "dvc", "push", "--quiet", "data/raw.csv", status=0, **author)
+            with Proxy(int(server.endpoint.rpartition(":")[2])) as proxy:
+                endpoint = f"http://127.0.0.1:{proxy.port}"
+                variables = {"DVC_REMOTE_URL": URL, "AWS_ENDPOINT_URL_S3": endpoint}
+                hub = Hub(folder / "store", variables, server.credentials)
+                run = hub.pull_request(branch, status=int(name != "nothing"))
+                assert run.failed == ([] if name == "nothing" else ["dvc.lock is up to date"])
+                beyond, pipeline = overhead(run, hub)
+                fetched = proxy.sent / MEGABYTE
+            print(f"| {name} | {beyond:.1f} s | {pipeline:.1f} s | {fetched:.2f} MB |", flush=True)
+            shutil.rmtree(branch)
+
+
+def loose(schema: str) -> str:
+    """Widen the ranges of a schema: rows that were moved a little may lie outside."""
+    wide = re.sub(r"min_value: .*", "min_value: -1000000.0", schema)
+    return re.sub(r"max_value: .*", "max_value: 1000000.0", wide)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--megabytes", type=int, default=200, help="size of the raw data")
+    size = parser.parse_args().megabytes * MEGABYTE
+    print("| changed | beyond the pipeline | the pipeline | fetched |\n|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as name:
+        measure(Path(name), size)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""The branch that a change goes to, or the commit before a push: what Git holds there."""
+
+import json
+import subprocess
+from typing import Any
+
+from src.errors import UserError
+
+
+def git(*arguments: str) -> str:
+    """Run Git and give what it prints.
+
+    Raises:
+        UserError: Git refuses.
+    """
+    done = subprocess.run(
+        ["git", *arguments],  # noqa: S607
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    if done.returncode:
+        raise UserError(f"git {arguments[0]}: {' '.join(done.stderr.split())[:200]}")
+    return done.stdout
+
+
+def read(revision: str, path: str) -> str | None:
+    """Read a file as a revision holds it; None where there is no such file, or no revision.
+
+    Args:
+        revision: a commit, branch or tag. Empty, or only zeros as GitHub writes it for a branch
+            that is new, stands for none.
+        path: the file, from the project's root.
+
+    Raises:
+        UserError: the revision is not in this clone.
+    """
+    if not revision.strip("0"):
+        return None
+    try:
+        git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    except UserError:
+        raise UserError(f"{revision}: no such commit in this clone; fetch it first") from None
+    if not git("ls-tree", "--name-only", revision, "--", path):
+        return None
+    prefix = git("rev-parse", "--show-prefix").strip()
+    return git("show", f"{revision}:{prefix}{path}")
+
+
+def read_json(revision: str, path: str) -> Any:
+    """Read a JSON file as a revision holds it; None where there is none, or it is not JSON."""
+    try:
+        return json.loads(read(revision, path) or "null")
+    except ValueError:
+        return None
+
+
+def read_yaml(revision: str, path: str) -> dict[str, Any]:
+    """Read a YAML file as a revision holds it; empty where there is none, or it is not YAML."""
+    return parse_yaml(read(revision, path) or "")
+
+
+def parse_yaml(text: str) -> dict[str, Any]:
+    """Read YAML as DVC does; empty where it is none."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        content = YAML(typ="safe", pure=True).load(text)
+    except YAMLError:
+        content = None
+    return content if isinstance(content, dict) else {}

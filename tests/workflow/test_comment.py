@@ -1,0 +1,137 @@
+"""One comment on the right pull request, whatever the report says."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+
+from src import comment
+from tests.workflow.runs import run_workflow
+
+BOT = {"login": "github-actions[bot]"}
+
+
+class GitHub(HTTPServer):
+    """As much of GitHub's API as a comment needs: one open pull request, of a fork."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.comments: list[dict[str, Any]] = [
+            {"id": 1, "user": {"login": "stranger"}, "body": comment.MARKER + " not ours"}
+        ]
+        self.heads = {"someone:feature": [{"number": 7, "head": {"sha": "abc"}}]}
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: GitHub
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        path, _, query = unquote(self.path).partition("?")
+        if path.endswith("/pulls"):
+            self.answer(self.server.heads.get(query.partition("head=")[2], []))
+        else:
+            assert path.endswith("/issues/7/comments")
+            self.answer(self.server.comments if query.endswith("page=1") else [])
+
+    def do_POST(self) -> None:
+        assert self.path.endswith("/issues/7/comments")
+        self.server.comments.append(
+            {"id": len(self.server.comments) + 1, "user": BOT} | self.read()
+        )
+        self.answer({})
+
+    def do_PATCH(self) -> None:
+        number = int(self.path.rpartition("/")[2])
+        self.server.comments[number - 1] |= self.read()
+        self.answer({})
+
+    def read(self) -> Any:
+        assert self.headers["Authorization"] == "Bearer token"
+        return json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+
+    def answer(self, content: Any) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def github(monkeypatch):
+    server = GitHub()
+    values = {"HEAD_SHA": "abc", "HEAD_OWNER": "someone", "HEAD_BRANCH": "feature"}
+    values |= {"GITHUB_API_URL": server.url, "GITHUB_REPOSITORY": "owner/project"}
+    values |= {"GITHUB_TOKEN": "token", "RUN_URL": "https://localhost/run"}
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def post(github, tmp_path, monkeypatch):
+    def posted(report: bytes) -> list[str]:
+        (tmp_path / "report.md").write_bytes(report)
+        monkeypatch.setattr("sys.argv", ["comment", str(tmp_path / "report.md")])
+        comment.main()
+        return [one["body"] for one in github.comments[1:]]
+
+    return posted
+
+
+def test_one_comment_is_posted_and_then_updated(post):
+    (first,) = post("# ✅ Passed\n".encode())
+    assert first == f"{comment.MARKER}\n# ✅ Passed\n\n\n[The run](https://localhost/run)\n"
+    (second,) = post("# ❌ Rejected\n".encode())
+    assert "Rejected" in second
+
+
+def test_a_comment_calls_nobody_and_has_a_limit(post):
+    (body,) = post(b"@everyone \xff" + "é".encode() * 500_000)
+    assert "@everyone" not in body
+    assert len(body) < 65_536
+    assert "(cut: " in body
+
+
+@pytest.mark.parametrize(("name", "value"), [("HEAD_SHA", "def"), ("HEAD_BRANCH", "x&head=other")])
+def test_a_commit_that_is_no_pull_requests_head_gets_none(post, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    assert post(b"text") == []
+
+
+def test_the_workflow_posts_what_the_run_left(github, clone, hub):
+    (hub.store / "report").mkdir(parents=True)
+    (hub.store / "report/report.md").write_text("# Passed", encoding="utf-8")
+    event = {
+        "event": "pull_request",
+        "id": 5,
+        "head_sha": "abc",
+        "head_branch": "feature",
+        "head_repository": {"full_name": "someone/fork", "owner": {"login": "someone"}},
+        "html_url": "https://localhost/run",
+    }
+    for _ in range(2):
+        run_workflow(
+            clone,
+            "workflow_run",
+            {"workflow_run": event, "action": "completed"},
+            hub.store,
+            workflow="comment.yml",
+            secrets={"GITHUB_TOKEN": "token"},
+            environment={"GITHUB_API_URL": github.url},
+        )
+    (body,) = [one["body"] for one in github.comments[1:]]
+    assert "# Passed" in body

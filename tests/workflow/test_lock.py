@@ -1,0 +1,106 @@
+"""What is stale, what must be fetched for it, and which metrics agree."""
+
+import pytest
+
+from src import lock
+from src.lock import Stage
+
+# As dvc.lock may have them: in the order of their names.
+LOCK = {
+    "stages": {
+        "evaluate": {
+            "deps": [{"path": "test", "md5": "t1"}, {"path": "model", "md5": "m1"}],
+            "outs": [{"path": "metrics", "md5": "s1"}],
+        },
+        "gate": {"deps": [{"path": "metrics", "md5": "s1"}], "outs": []},
+        "prepare": {
+            "deps": [{"path": "raw", "md5": "r1"}, {"path": "code", "md5": "c1"}],
+            "outs": [{"path": "train", "md5": "n1"}, {"path": "test", "md5": "t1"}],
+        },
+        "train": {
+            "deps": [{"path": "train", "md5": "n1"}],
+            "outs": [{"path": "model", "md5": "m1"}],
+        },
+    }
+}
+STAGES = lock.stages_of(LOCK)
+TRACKED = {"raw", "train", "test", "model"}
+RAW = {"raw": "r1"}
+
+
+def test_stages_come_in_the_pipelines_order():
+    assert list(STAGES) == ["prepare", "train", "evaluate", "gate"]
+
+
+@pytest.mark.parametrize(
+    ("status", "pointers", "expected"),
+    [
+        ({}, RAW, {}),
+        # Data that is not here is no change.
+        ({"prepare": [{"changed deps": {"raw": "deleted"}}]}, RAW, {}),
+        ({"train": [{"changed outs": {"model": "not in cache"}}]}, RAW, {}),
+        ({"train": [{"changed outs": {"model": "deleted"}}]}, RAW, {}),
+        ({"raw.dvc": [{"changed outs": {"raw": "deleted"}}]}, RAW, {}),
+        # Code, parameters, the command, data.
+        ({"prepare": [{"changed deps": {"code": "modified"}}]}, RAW, {"prepare": "code"}),
+        ({"prepare": [{"changed deps": {"code": "deleted"}}]}, RAW, {"prepare": "code"}),
+        (
+            {"gate": [{"changed deps": {"params.yaml": {"gate": "modified"}}}]},
+            RAW,
+            {"gate": "gate"},
+        ),
+        ({"train": ["changed command"]}, RAW, {"train": "command"}),
+        ({}, {"raw": "r2"}, {"prepare": "raw"}),
+        # Edited results; a stage that was never run.
+        ({"evaluate": [{"changed outs": {"metrics": "modified"}}]}, RAW, {"evaluate": "metrics"}),
+        ({"more": [{"changed deps": {"new": "new"}}]}, RAW, {"more": "new"}),
+    ],
+)
+def test_stale_stages(status, pointers, expected):
+    assert lock.stale_stages(status, STAGES, pointers) == expected
+
+
+def test_a_stage_that_read_what_another_no_longer_makes_is_stale():
+    stages = STAGES | {"train": Stage({"train": "n0"}, {"model": "m1"})}
+    assert lock.stale_stages({}, stages, RAW) == {"train": "train"}
+
+
+@pytest.mark.parametrize(
+    ("stale", "run", "read"),
+    [
+        ([], [], set()),
+        (["gate"], ["gate"], set()),
+        (["evaluate"], ["evaluate", "gate"], {"test", "model"}),
+        (["train"], ["train", "evaluate", "gate"], {"train", "test"}),
+        (["prepare"], ["prepare", "train", "evaluate", "gate"], {"raw"}),
+    ],
+)
+def test_no_more_is_fetched_than_is_read(stale, run, read):
+    assert lock.followers(STAGES, stale) == run
+    assert lock.inputs(STAGES, run, TRACKED) == read
+
+
+def test_results_are_the_same_whatever_the_gate_says():
+    other = {"stages": LOCK["stages"] | {"gate": {"deps": [], "outs": []}}}
+    assert lock.same_results(LOCK, other)
+    assert not lock.same_results(LOCK, {"stages": LOCK["stages"] | {"train": {}}})
+    assert not lock.same_results(LOCK, {})
+    assert not lock.same_results({}, {})
+
+
+@pytest.mark.parametrize(
+    ("committed", "computed", "agree"),
+    [
+        ({"a": 0.95}, {"a": 0.95}, True),
+        ({"a": 0.9646}, {"a": 0.9558}, True),  # one row of 113
+        ({"a": 0.95}, {"a": 0.93}, False),
+        ({"rmse": 1000.0}, {"rmse": 1005.0}, True),
+        ({"rmse": 1000.0}, {"rmse": 1020.0}, False),
+        ({"a": 0.95}, {}, False),
+        ({}, {"a": 0.95}, False),
+        ({"a": None}, {"a": None}, True),
+        ({"a": "0.95"}, {"a": 0.95}, False),
+    ],
+)
+def test_metrics_agree_within_a_tolerance(committed, computed, agree):
+    assert bool(lock.disagreements(committed, computed)) != agree
