@@ -97,6 +97,7 @@ lock: base-lock $(MORE:%.txt=%-lock) ## renew requirements/*.txt from pyproject.
 base-lock: $(DEV)
 	@$(LOCK) pyproject.toml --group dev --output-file requirements/dev.txt
 	@$(LOCK) pyproject.toml --constraint requirements/dev.txt --output-file requirements/pipeline.txt
+	@$(LOCK) --group serve --constraint requirements/dev.txt --output-file requirements/serve.txt
 
 requirements/remote-lock: base-lock
 	@$(LOCK) --group remote --constraint requirements/pipeline.txt --output-file requirements/remote.txt
