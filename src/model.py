@@ -26,7 +26,16 @@ def read_sidecar(path: Path) -> dict[str, Any]:
         UserError: the file is missing or lacks what scoring the model needs.
     """
     sidecar = files.read_json(path, REMEDY)
-    needed = {"task", "target", "positive", "features", "model"}
+    needed = {
+        "task",
+        "target",
+        "positive",
+        "features",
+        "categories",
+        "versions",
+        "example",
+        "model",
+    }
     if not isinstance(sidecar, dict) or not needed <= sidecar.keys():
         raise UserError(f"{path.as_posix()}: not the sidecar of a model; {REMEDY}")
     return sidecar

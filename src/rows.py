@@ -62,7 +62,7 @@ class Checker:
 
     def __init__(self, sidecar: dict[str, Any], max_rows: int, max_problems: int) -> None:
         """Take the features and their known categories from the model's sidecar."""
-        known = sidecar.get("categories", {})
+        known = sidecar["categories"]
         self.features = [Feature(**feature) for feature in sidecar["features"]]
         self.names = {feature.name: feature for feature in self.features}
         self.convert = {

@@ -7,6 +7,7 @@ Unix socket of its own, CHECK_SOCKET, each can be asked alone; src/health.py doe
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -53,7 +54,7 @@ class Service:
                 or the model does not answer the sidecar's example as it did when it was trained.
         """
         self.limits, self.sidecar = limits, read_sidecar(SIDECAR)
-        require_versions(self.sidecar.get("versions", {}))
+        require_versions(self.sidecar["versions"])
         scorer = Scorer(load_model(MODEL, self.sidecar), self.sidecar)
         self.checker = Checker(self.sidecar, limits.rows, limits.problems)
         self.batcher = Batcher(scorer, 10 * limits.rows)
@@ -320,6 +321,7 @@ def main() -> None:
     )
     address, found = sockets[0].getsockname()[:2]
     print(f"serving on http://{address}:{found}, documentation at /docs", flush=True)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # uvicorn finishes, then raises it once more
     uvicorn.Server(config).run(sockets)
 
 
