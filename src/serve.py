@@ -304,25 +304,29 @@ def listen(host: str, port: int, check: str | None) -> list[socket.socket]:
     return [public, private]
 
 
-def main() -> None:
-    """Serve the model of the working directory on HOST and PORT."""
-    limits = Limits()
-    service = Service(limits)
-    host, port = os.environ.get("HOST", "127.0.0.1"), os.environ.get("PORT", "8000")
-    if not port.isdecimal() or int(port) > 65535:
-        raise UserError(f"PORT is {port!r}; allowed: a number from 0 to 65535")
-    sockets = listen(host, int(port), os.environ.get("CHECK_SOCKET"))
+def make_server(service: Service) -> uvicorn.Server:
+    """Make the server, with nothing of itself in its answers."""
     config = uvicorn.Config(
         make_app(service),
         access_log=False,  # /metrics counts
         log_level="warning",
         server_header=False,
-        timeout_graceful_shutdown=limits.finish_seconds,
+        timeout_graceful_shutdown=service.limits.finish_seconds,
     )
+    return uvicorn.Server(config)
+
+
+def main() -> None:
+    """Serve the model of the working directory on HOST and PORT."""
+    server = make_server(Service(Limits()))
+    host, port = os.environ.get("HOST", "127.0.0.1"), os.environ.get("PORT", "8000")
+    if not port.isdecimal() or int(port) > 65535:
+        raise UserError(f"PORT is {port!r}; allowed: a number from 0 to 65535")
+    sockets = listen(host, int(port), os.environ.get("CHECK_SOCKET"))
     address, found = sockets[0].getsockname()[:2]
     print(f"serving on http://{address}:{found}, documentation at /docs", flush=True)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # uvicorn finishes, then raises it once more
-    uvicorn.Server(config).run(sockets)
+    server.run(sockets)
 
 
 if __name__ == "__main__":

@@ -20,13 +20,12 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-import uvicorn
 
 from src import health, serve
 from src.errors import UserError
 from src.evaluate import PREDICTIONS
 from src.model import MODEL, SIDECAR
-from src.serve import Limits, Service, make_app
+from src.serve import Limits, Service, make_server
 from src.tables import TEST, read_split
 from tests.pipeline.projects import ROOT, STAGES, TABLES, call, make_project, run_stage
 
@@ -88,8 +87,7 @@ def serving(limits: Limits = LIMITS) -> Iterator[Client]:
     """Serve the current folder's model from a thread."""
     service = Service(limits)
     sockets = serve.listen("127.0.0.1", 0, None)
-    config = uvicorn.Config(make_app(service), log_level="critical", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
+    server = make_server(service)
     thread = threading.Thread(target=server.run, args=[sockets])
     thread.start()
     try:
@@ -491,8 +489,8 @@ class Lacking:
             raise ModuleNotFoundError(name)
 
 sys.meta_path.insert(0, Lacking())
-from src.serve import Limits, Service, make_app
-make_app(Service(Limits()))
+from src.serve import Limits, Service, make_server
+make_server(Service(Limits()))
 """
     done = call("python", "-c", code, folder=trained_once)
     assert done.status == 0, done.err
