@@ -13,14 +13,11 @@ import re
 import secrets
 import sys
 import time
-import tomllib
-from pathlib import Path
 
 from src import errors
-from src.docker import docker
+from src.docker import docker, project
 from src.errors import UserError
 
-PROJECT = Path("pyproject.toml")
 DIGEST = re.compile(r"[\w./:-]+@sha256:[0-9a-f]{64}")
 CHECK = ("/app/.venv/bin/python", "-m", "src.health")
 
@@ -49,8 +46,7 @@ def deploy(image: str, environment: str, port: int, limit: float) -> bool:
     Raises:
         UserError: the image cannot be had, or does not become ready. What served serves on.
     """
-    if not DIGEST.fullmatch(image):
-        raise UserError(f"IMAGE is {image!r}; allowed: a digest, as in NAME@sha256:64 digits")
+    require(image, environment)
     labels = {"service": service(environment), "serves": f"{image} on port {port}"}
     old = containers(environment)
     serving = [
@@ -74,10 +70,21 @@ def deploy(image: str, environment: str, port: int, limit: float) -> bool:
     return True
 
 
+def require(image: str, environment: str) -> None:
+    """Check the digest and the name.
+
+    Raises:
+        UserError: they are not what is allowed.
+    """
+    if not DIGEST.fullmatch(image):
+        raise UserError(f"IMAGE is {image!r}; allowed: a digest, as in NAME@sha256:64 digits")
+    if not re.fullmatch(r"[a-z][a-z0-9-]*", environment):
+        raise UserError(f"ENV is {environment!r}; allowed: a name such as staging")
+
+
 def service(environment: str) -> str:
     """Name the service of an environment; an engine may serve several projects."""
-    project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]["name"]
-    return f"{project}-{environment}"
+    return f"{project()}-{environment}"
 
 
 def containers(environment: str) -> list[str]:
@@ -120,10 +127,7 @@ def settings() -> tuple[int, float]:
 def main() -> None:
     """Deploy IMAGE to ENV."""
     image, environment = os.environ.get("IMAGE", ""), os.environ.get("ENV", "")
-    if not re.fullmatch(r"[a-z][a-z0-9-]*", environment):
-        raise UserError(f"ENV is {environment!r}; allowed: a name such as staging")
-    port, limit = settings()
-    done = "serves now" if deploy(image, environment, port, limit) else "serves already"
+    done = "serves now" if deploy(image, environment, *settings()) else "serves already"
     print(f"{environment}: {image} {done}", file=sys.stderr)
 
 

@@ -1,8 +1,10 @@
-"""The `docker` command: what it prints, or its error in one line."""
+"""The `docker` command: what it prints, or its error in one line; and the project's name in it."""
 
 import os
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 from src.errors import UserError
 
@@ -30,3 +32,9 @@ def docker(*arguments: str, check: bool = True, show: bool = False) -> str:
         reason = (done.stderr or "see above").strip().splitlines()[-1]
         raise UserError(f"docker {arguments[0]} failed: {reason[:300]}")
     return "" if done.returncode else (done.stdout or done.stderr or "").strip()
+
+
+def project() -> str:
+    """Give the project's name, by which its images and containers are known."""
+    content = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
+    return str(content["project"]["name"]).lower()

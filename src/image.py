@@ -1,29 +1,21 @@
-"""`make image`: build the image of this commit. With REGISTRY also push it, and print its digest.
+"""`make image`: build the image of this commit. `make publish` also pushes it.
 
 An image is one model for ever: its tag is the commit, and a commit that the registry has an image
 of keeps that image. What is passed on is the digest.
 """
 
+import argparse
 import os
-import subprocess
 import sys
 
 from src import errors, files
-from src.docker import docker
+from src.docker import docker, project
 from src.errors import UserError
+from src.git import git
 from src.model import MODEL, SIDECAR
 
 # What the image is made of, besides the model and its metrics, which are the pipeline's.
 SOURCES = ("src", "requirements/serve.txt", "Dockerfile", ".dockerignore")
-
-
-def git(*arguments: str) -> str:
-    """Run Git and give what it prints."""
-    command = ["git", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise UserError(f"git {arguments[0]}: {done.stderr.strip()[:300]}")
-    return done.stdout.strip()
 
 
 def build(repository: str) -> str:
@@ -74,12 +66,14 @@ def publish(repository: str) -> str:
 
 
 def main() -> None:
-    """Build the image; push it if REGISTRY names where to."""
-    repository = os.environ.get("IMAGE", "").lower() or "model"
-    if registry := os.environ.get("REGISTRY", "").lower():
-        print(publish(f"{registry}/{repository}"))
-    else:
-        print(build(repository))
+    """Build the image, or also push it and print its digest."""
+    parser = argparse.ArgumentParser(prog="src.image")
+    parser.add_argument("command", choices=["build", "publish"])
+    command = parser.parse_args().command
+    repository = os.environ.get("REPOSITORY", "").lower()  # registries refuse capitals
+    if command == "publish" and not repository:
+        raise UserError("REPOSITORY is not set; allowed: where to push, as in ghcr.io/owner/name")
+    print(publish(repository) if command == "publish" else build(repository or project()))
 
 
 if __name__ == "__main__":

@@ -5,8 +5,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import joblib
-
 from src import files
 from src.errors import UserError
 
@@ -48,6 +46,8 @@ def load_model(model: Path, sidecar: dict[str, Any]) -> Any:
         UserError: the file is missing, or is another than the one that was trained. Nothing is
             unpickled then.
     """
+    import joblib
+
     if not model.exists():
         raise UserError(f"{model.as_posix()}: not found; {REMEDY}")
     if files.sha256(model) != sidecar["model"]["sha256"]:
