@@ -18,7 +18,7 @@ from src import errors
 from src.docker import docker, project
 from src.errors import UserError
 
-DIGEST = re.compile(r"[\w./:-]+@sha256:[0-9a-f]{64}")
+DIGEST = re.compile(r"\w[\w./:-]*@sha256:[0-9a-f]{64}")
 CHECK = ("/app/.venv/bin/python", "-m", "src.health")
 
 # What the container may do: nothing but answer, with a bit of memory to put its socket in.
