@@ -89,7 +89,7 @@ serve: $(DEV) ## serve the trained model on http://127.0.0.1:8000 (PORT=)
 	@$(PY) -m src.serve
 
 integration: $(DEV) ## test the service at URL=
-	@$(PY) -m pytest tests/integration --base-url "$(URL)" -rs
+	@$(PY) -m pytest tests/integration --base-url "$$URL" -rs
 
 # These need no more than Python and Docker.
 image: ## build the image of this commit
