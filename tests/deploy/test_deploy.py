@@ -12,9 +12,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-import pytest
-
-from tests.deploy.engine import Engine, NoEngineError, free_port, start
+from tests.deploy.engine import Engine, free_port
 from tests.pipeline.dvc_runs import commit, dvc, git, make_git_project
 from tests.pipeline.projects import ROOT
 
@@ -92,15 +90,6 @@ class Project:
         self.engine.docker("build", "--quiet", "--tag", tag, str(context))
         pushed = self.engine.docker("push", tag)
         return f"{self.repository}@{pushed.partition('digest: ')[2].split()[0]}"
-
-
-@pytest.fixture
-def engine(tmp_path_factory):
-    try:
-        with start(tmp_path_factory.mktemp("engine")) as engine:
-            yield engine
-    except NoEngineError as reason:
-        pytest.skip(f"no Docker engine: {reason}")
 
 
 def version(port: int) -> dict[str, object]:
