@@ -14,7 +14,7 @@ SIDECAR = Path("models/model.json")
 REMEDY = "run `dvc repro -f train`"
 
 # What these call `predict` is their likeliest class: scoring rows once is half the work.
-LIKELIEST = {"ForestClassifier", "BaggingClassifier"}
+LIKELIEST = {"ForestClassifier", "BaggingClassifier", "Trees"}
 
 
 def read_sidecar(path: Path) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from src import health, serve
 from src.errors import UserError
 from src.evaluate import PREDICTIONS
 from src.model import MODEL, SIDECAR
+from src.scoring import Trees
 from src.serve import Limits, Service, make_server
 from src.tables import TEST, read_split
 from tests.pipeline.projects import ROOT, STAGES, TABLES, call, make_project, run_stage
@@ -366,16 +367,22 @@ def test_slow_and_half_open_clients_hold_nobody_up(client: Client):
             pass
 
 
-def test_forest_answers_as_the_pipeline_does(project, run):
+@pytest.mark.parametrize("name", ["RandomForest", "ExtraTrees"])
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+def test_forest_answers_as_the_pipeline_does(project, run, task, name):
     forest = {
-        "estimator": "sklearn.ensemble.RandomForestClassifier",
+        "estimator": f"sklearn.ensemble.{name}Classifier",
         "arguments": {"n_estimators": 20, "n_jobs": 2},
     }
-    project("multiclass", train=forest)
+    project(task, train=forest)
     assert run(*STAGES).status == 0
     with serving() as client:
         rows = records(read_split(TEST), client.sidecar)
         compare(client.predict(rows).content["predictions"], read_split(PREDICTIONS))
+        assert isinstance(client.service.batcher.scorer.estimator, Trees)
+        name = next(one["name"] for one in client.sidecar["features"] if one["dtype"] == "float64")
+        answer = client.predict(client.row | {name: 1e290})
+        assert (answer.status, answer.content["detail"][:21]) == (422, "the model cannot take")
 
 
 def test_labels_alone_are_answered_where_there_are_no_probabilities(project, run):
