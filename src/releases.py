@@ -191,6 +191,8 @@ def main() -> None:
         release, new = record(image, stage)
         print(f"{stage}: {release.version} {'promoted' if new else 'is promoted already'}")
     else:
+        if git("remote"):  # others may have promoted since
+            git("fetch", "--quiet", "--tags", "origin")
         release = previous(stage, releases())
         deploy.deploy(release.image, stage, *deploy.settings())
         _assign(release, stage)
