@@ -26,7 +26,6 @@ from typing import Any
 
 import joblib
 import numpy as np
-
 from src import tables
 from src.model import MODEL, SIDECAR, read_sidecar
 
