@@ -5,6 +5,7 @@ import re
 import shutil
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 from tests.deploy.engine import Engine, free_port
 from tests.pipeline.dvc_runs import commit, dvc, git
@@ -23,7 +24,7 @@ def test_push_to_main_becomes_a_service(engine: Engine, tmp_path: Path):
     git(clone, "config", f"url.{origin}.pushInsteadOf", OWNER)
     head = git(clone, "rev-parse", "HEAD").strip()
     port = str(free_port())
-    options = {
+    options: dict[str, Any] = {
         "variables": {"REGISTRY": engine.registry, "PORT": port, "REGISTRY_USER": "someone"},
         "secrets": {"DOCKER_HOST": engine.host, "REGISTRY_TOKEN": "token"},
         "environment": {
