@@ -138,11 +138,19 @@ class Hub:
         payload: Mapping[str, object],
         secrets: dict[str, str],
         status: int,
-        **which: str,
+        workflow: str = "ci.yml",
+        job: str | None = None,
     ) -> Run:
         shutil.rmtree(self.store / "report", ignore_errors=True)
         found, log = run_workflow(
-            clone, event, payload, self.store, variables=self.variables, secrets=secrets, **which
+            clone,
+            event,
+            payload,
+            self.store,
+            workflow=workflow,
+            job=job,
+            variables=self.variables,
+            secrets=secrets,
         )
         report = self.store / "report/report.md"
         assert found == status, log
