@@ -30,7 +30,8 @@ MORE := $(wildcard requirements/remote.txt)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help repro test unit lint format schema plots report ci environment lock base-lock clean venv
+.PHONY: help repro test unit lint format schema plots report ci environment serve integration image publish \
+	deploy models promote rollback lock base-lock clean venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,6 +85,31 @@ ci: $(DEV) ## run the pull request's workflow here, on the last commit
 
 environment: $(DEV) ## install what every other target needs
 
+serve: $(DEV) ## serve the trained model on http://127.0.0.1:8000 (PORT=)
+	@$(PY) -m src.serve
+
+integration: $(DEV) ## test the service at URL=
+	@$(PY) -m pytest tests/integration --base-url "$$URL" -rs
+
+# These need no more than Python and Docker.
+image: ## build the image of this commit
+	@"$(PYTHON)" -m src.image build
+
+publish: ## build and push it: REPOSITORY=ghcr.io/owner/name; prints the digest
+	@"$(PYTHON)" -m src.image publish
+
+deploy: ## let an environment serve an image: ENV=staging IMAGE=NAME@sha256:...
+	@"$(PYTHON)" -m src.deploy
+
+models: ## list the versions of the model, their metrics and where they serve
+	@"$(PYTHON)" -m src.releases models
+
+promote: $(PIPELINE) ## record that an image serves: ENV=production IMAGE=NAME@sha256:...
+	@$(PY) -m src.releases promote
+
+rollback: $(PIPELINE) ## go back to the version that served before: ENV=production
+	@$(PY) -m src.releases rollback
+
 # The larger set is resolved first, so that the smaller one can have the very same versions.
 LOCK = $(PY) -m uv pip compile --quiet --upgrade --universal --python-version 3.$(OLDEST) \
 	--fork-strategy fewest --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
@@ -97,6 +123,7 @@ lock: base-lock $(MORE:%.txt=%-lock) ## renew requirements/*.txt from pyproject.
 base-lock: $(DEV)
 	@$(LOCK) pyproject.toml --group dev --output-file requirements/dev.txt
 	@$(LOCK) pyproject.toml --constraint requirements/dev.txt --output-file requirements/pipeline.txt
+	@$(LOCK) --group serve --constraint requirements/dev.txt --output-file requirements/serve.txt
 
 requirements/remote-lock: base-lock
 	@$(LOCK) --group remote --constraint requirements/pipeline.txt --output-file requirements/remote.txt

@@ -49,6 +49,7 @@ def command(
     store: Path,
     *,
     workflow: str = "ci.yml",
+    job: str | None = None,
     variables: Mapping[str, str],
     secrets: Mapping[str, str],
     environment: Mapping[str, str],
@@ -61,12 +62,17 @@ def command(
         payload: what GitHub would say of the event.
         store: a folder in the place of GitHub's cache and artifacts.
         workflow: its file.
+        job: the one job to run, without those that follow from it.
         variables: the repository's variables.
         secrets: the repository's secrets.
         environment: more of the environment. READY_VENV names one to take instead of installing.
     """
     store.mkdir(parents=True, exist_ok=True)
-    text = (clone / ".github/workflows" / workflow).read_text("utf-8")
+    workflows = clone / ".github/workflows"
+    text = (workflows / workflow).read_text("utf-8")
+    every = "".join(
+        file.read_text("utf-8") for file in workflows.glob("*.yml")
+    )  # one calls another
     path = store / workflow
     path.write_text(text.replace("queue: max", ""), encoding="utf-8")  # new in 2026; act refuses it
     event_file = store / "event.json"
@@ -77,9 +83,10 @@ def command(
     return [
         shutil.which("act", path=Path(sys.executable).parent) or "act",
         event,
+        *(["--job", job] if job else []),
         "--directory", str(clone), "--workflows", str(path), "--eventpath", str(event_file),
         "--platform", "ubuntu-latest=-self-hosted", "--action-offline-mode",
-        *stand_ins(text, folder),
+        *stand_ins(every, folder),
         *(part for option, pairs in options.items() for pair in pairs.items()
           for part in (option, "=".join(pair))),
     ]  # fmt: skip

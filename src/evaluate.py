@@ -3,19 +3,17 @@
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 
 from src import errors, files, metrics, params, tables
-from src.errors import UserError
 from src.live import StageLive
 from src.metrics import Predictions
+from src.model import MODEL, SIDECAR, load_model, read_sidecar
 
-MODEL = Path("models/model.joblib")
-SIDECAR = Path("models/model.json")
 RECORDS = Path("metrics/evaluate")
-
-REMEDY = "run `dvc repro -f train`"
+PREDICTIONS = Path("models/predictions.parquet")
 
 # Plots are kept in Git, so they hold no more points than an eye can tell apart.
 CURVE_POINTS = 200
@@ -31,33 +29,6 @@ AXES = {
     "predicted": ("actual", "predicted"),
     "residuals": ("predicted", "residual"),
 }
-
-
-def read_sidecar(path: Path) -> dict[str, Any]:
-    """Read what train wrote beside the model.
-
-    Raises:
-        UserError: the file is missing or lacks what scoring the model needs.
-    """
-    sidecar = files.read_json(path, REMEDY)
-    needed = {"task", "target", "positive", "features", "model"}
-    if not isinstance(sidecar, dict) or not needed <= sidecar.keys():
-        raise UserError(f"{path.as_posix()}: not the sidecar of a model; {REMEDY}")
-    return sidecar
-
-
-def load_model(model: Path, sidecar: dict[str, Any]) -> Any:
-    """Load a model whose hash is the one in its sidecar.
-
-    Raises:
-        UserError: the file is missing, or is another than the one that was trained. Nothing is
-            unpickled then.
-    """
-    if not model.exists():
-        raise UserError(f"{model.as_posix()}: not found; {REMEDY}")
-    if files.sha256(model) != sidecar["model"]["sha256"]:
-        raise UserError(f"{model.as_posix()}: not the file that its sidecar describes; {REMEDY}")
-    return joblib.load(model)
 
 
 def curve_points(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -135,8 +106,17 @@ def _rows(**columns: np.ndarray) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in values]
 
 
+def as_table(predictions: Predictions) -> pa.Table:
+    """Lay the predictions out as a table: what is predicted, and the probability of each class."""
+    columns = {"predicted": predictions.predicted}
+    if predictions.probabilities and predictions.scores is not None:
+        for label, scores in zip(predictions.classes or [], predictions.scores.T, strict=True):
+            columns[f"probability_{label}"] = scores
+    return pa.table(columns)
+
+
 def main() -> None:
-    """Read the model and the test split, write what DVCLive records and the intervals."""
+    """Read the model and the test split, write its predictions, metrics, intervals and plots."""
     settings = params.load().evaluate
     sidecar = read_sidecar(SIDECAR)
     model = load_model(MODEL, sidecar)
@@ -147,13 +127,14 @@ def main() -> None:
     )
     values = metrics.headline(predictions)
     ends = metrics.intervals(predictions, settings.resamples, settings.seed)
-    with files.replacing(RECORDS) as (draft,):
+    with files.replacing(RECORDS, PREDICTIONS) as (draft, table_draft):
         with StageLive(draft) as live:
             for name, value in values.items():
                 live.log_metric(name, value, plot=False)
             for name, points in plots(predictions, settings.seed).items():
                 live.log_plot(name, points, *AXES[name])
         files.write_json(draft / "intervals.json", ends)
+        pa.parquet.write_table(as_table(predictions), table_draft)
     for name, value in values.items():
         print(f"{name:20} {value:9.4f}   95 % from {ends[name]['low']} to {ends[name]['high']}")
 

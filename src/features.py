@@ -10,6 +10,9 @@ import pandas as pd
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
+# A text column with more values than this has its rarest ones encoded together.
+MAX_CATEGORIES = 100
+
 Kind = Literal["numeric", "boolean", "date", "categorical"]
 
 
@@ -39,6 +42,16 @@ def _kind(column: pd.Series) -> Kind:
     if pd.api.types.is_numeric_dtype(column):
         return "numeric"
     return "date" if pd.api.types.is_datetime64_any_dtype(column) else "categorical"
+
+
+def categories(frame: pd.DataFrame, features: list[Feature]) -> dict[str, list[str]]:
+    """Give the values of each categorical feature that has no more than are encoded one by one."""
+    found = {
+        feature.name: sorted(frame[feature.name].dropna().unique())
+        for feature in features
+        if feature.kind == "categorical"
+    }
+    return {name: values for name, values in found.items() if len(values) <= MAX_CATEGORIES}
 
 
 def as_numbers(frame: pd.DataFrame) -> pd.DataFrame:
@@ -83,7 +96,7 @@ def build_pipeline(features: list[Feature], estimator: Any) -> "Pipeline":
 
     # A category that was not seen, or too rare to be counted, is all zeros or "infrequent".
     encode = OneHotEncoder(
-        handle_unknown="infrequent_if_exist", max_categories=100, sparse_output=False
+        handle_unknown="infrequent_if_exist", max_categories=MAX_CATEGORIES, sparse_output=False
     )
     steps = [
         ("numeric", scaled(as_numbers), ("numeric", "boolean")),

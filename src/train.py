@@ -3,7 +3,6 @@
 import importlib
 from collections.abc import Iterator
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,10 @@ from tqdm import tqdm
 from src import errors, features, files, metrics, params, tables
 from src.errors import UserError
 from src.live import StageLive
+from src.model import MODEL, SIDECAR, answers, versions
 from src.params import Params
 
 VALIDATION = Path("metrics/validation.json")
-MODEL = Path("models/model.joblib")
-SIDECAR = Path("models/model.json")
 RECORDS = Path("metrics/train")
 
 
@@ -123,9 +121,19 @@ def cross_validate(
 
 
 def sidecar(
-    model: BaseEstimator, described: list[features.Feature], settings: Params
+    model: BaseEstimator,
+    frame: pd.DataFrame,
+    described: list[features.Feature],
+    settings: Params,
 ) -> dict[str, Any]:
-    """Describe a fitted model for those who load it; the hashes are added when it is written."""
+    """Describe a fitted model for those who load it; the hashes are added when it is written.
+
+    Args:
+        model: the fitted pipeline.
+        frame: the train split.
+        described: the columns that the model takes.
+        settings: the sections task, data and train.
+    """
     package = settings.train.estimator.partition(".")[0]
     packages = dict.fromkeys(["scikit-learn", "numpy", "pandas", "joblib", package])
     regression = settings.task == "regression"
@@ -135,16 +143,28 @@ def sidecar(
         "positive": settings.data.positive,
         "classes": None if regression else model.classes_.tolist(),
         "features": [asdict(feature) for feature in described],
+        "categories": features.categories(frame, described),
         "estimator": settings.train.estimator,
-        "versions": {name: found for name in packages if (found := _version(name))},
+        "versions": versions(packages),
+        "example": example(model, frame, described, settings.task),
     }
 
 
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:  # an estimator of the project's own, or another name
-        return None
+def example(
+    model: BaseEstimator, frame: pd.DataFrame, described: list[features.Feature], task: str
+) -> dict[str, Any]:
+    """Give a row that the service can be tried with, and what the model answers for it.
+
+    The first row of the train split without missing values, or if there is none the first one.
+    """
+    rows = frame[[feature.name for feature in described]]
+    row = pd.concat([rows.dropna(), rows]).head(1)
+    values = row.astype("object").iloc[0]
+    plain = {
+        name: None if pd.isna(value) else getattr(value, "isoformat", lambda value=value: value)()
+        for name, value in values.items()
+    }
+    return {"row": plain, "answer": answers(model, row, task)[0]}
 
 
 def main() -> None:
@@ -168,7 +188,7 @@ def main() -> None:
     except (TypeError, ValueError) as error:  # what estimators raise for a wrong argument
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"train: {train.estimator} cannot be fitted: {reason}") from error
-    facts = sidecar(model, described, settings)
+    facts = sidecar(model, frame, described, settings)
     with files.replacing(MODEL, SIDECAR, RECORDS) as (model_draft, sidecar_draft, records_draft):
         joblib.dump(model, model_draft)
         facts["data"] = {tables.TRAIN.as_posix(): files.sha256(tables.TRAIN)}

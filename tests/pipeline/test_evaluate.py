@@ -11,14 +11,14 @@ from src.evaluate import (
     AXES,
     CONFUSION_ROWS,
     CURVE_POINTS,
-    MODEL,
+    PREDICTIONS,
     RECORDS,
     SCATTER_ROWS,
-    SIDECAR,
     curve_points,
     plots,
 )
 from src.metrics import Predictions
+from src.model import MODEL, SIDECAR
 from src.tables import TEST, read_split
 from tests.pipeline.projects import TABLES, tree
 
@@ -198,3 +198,14 @@ def test_test_split_without_a_feature_is_refused(trained, run):
     assert done.err == (
         "error: data/prepared/test.parquet: lacks the column ripe, size; run `dvc repro`\n"
     )
+
+
+@pytest.mark.parametrize("task", TABLES)
+def test_predictions_of_the_test_rows_are_kept(project, run, task):
+    project(task)
+    assert run("prepare", "validate", "train", "evaluate").status == 0
+    kept, model, rows = read_split(PREDICTIONS), joblib.load(MODEL), read_split(TEST)
+    assert kept["predicted"].tolist() == model.predict(rows).tolist()
+    if task != "regression":
+        columns = [f"probability_{label}" for label in model.classes_]
+        assert (kept[columns].to_numpy() == model.predict_proba(rows)).all()

@@ -10,8 +10,9 @@ from sklearn.linear_model import LogisticRegression
 
 from src import features, tables
 from src.errors import UserError
+from src.model import MODEL, SIDECAR
 from src.params import Params, parse
-from src.train import MODEL, RECORDS, SIDECAR, folds, make_estimator
+from src.train import RECORDS, folds, make_estimator
 from tests.pipeline.projects import TABLES, fruit, settings_of, write_settings
 
 FOREST = "sklearn.ensemble.RandomForestClassifier"
@@ -168,6 +169,16 @@ def test_sidecar_describes_the_model(project, run, task):
     assert facts["model"] == {"file": "model.joblib", "sha256": digest}
     predicted = joblib.load(MODEL).predict(frame)
     assert len(predicted) == len(frame)
+    colours = {"colour": ["green", "red", "yellow"]} if task == "binary" else {}
+    assert facts["categories"] == colours
+    assert list(facts["example"]["row"]) == [feature["name"] for feature in facts["features"]]
+    answer = facts["example"]["answer"]
+    assert answer.get("class", answer.get("value")) == predicted[frame.notna().all(axis=1).argmax()]
+
+
+def test_text_with_many_values_has_no_known_categories():
+    frame = pd.DataFrame({"few": ["b", "a", None] * 50, "many": [f"n{at}" for at in range(150)]})
+    assert features.categories(frame, features.describe(frame, [])) == {"few": ["a", "b"]}
 
 
 def test_training_again_gives_the_same_files(project, run):

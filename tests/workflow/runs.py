@@ -46,6 +46,9 @@ def make_quick(folder: Path, model: str = QUICK) -> Path:
     test = folder / "tests/pipeline/test_nothing.py"
     test.parent.mkdir(parents=True, exist_ok=True)
     test.write_text(QUICK_TEST, encoding="utf-8")
+    edit(
+        folder / ".github/workflows/ci.yml", "      queue: max\n", ""
+    )  # act refuses it where it is called
     edit(folder / "pyproject.toml", 'files = ["."]', 'files = ["src/__init__.py"]')
     edit(folder / "params.yaml", r"(?s)train:\n.*?\n\n", QUICK_MODEL.replace("MODEL", model))
     edit(folder / "params.yaml", "resamples: 1000", "resamples: 100")
@@ -123,7 +126,10 @@ class Hub:
             ["git", "rev-parse", before], cwd=clone, capture_output=True, text=True, check=False
         )
         sha = known.stdout.strip() if known.returncode == 0 else "0" * 40
-        return self._run(clone, "push", {"before": sha, "forced": False}, self.secrets, status)
+        payload = {"before": sha, "forced": False}
+        return self._run(
+            clone, "push", payload, self.secrets, status, workflow="cd.yml", job="train"
+        )
 
     def _run(
         self,
@@ -132,10 +138,19 @@ class Hub:
         payload: Mapping[str, object],
         secrets: dict[str, str],
         status: int,
+        workflow: str = "ci.yml",
+        job: str | None = None,
     ) -> Run:
         shutil.rmtree(self.store / "report", ignore_errors=True)
         found, log = run_workflow(
-            clone, event, payload, self.store, variables=self.variables, secrets=secrets
+            clone,
+            event,
+            payload,
+            self.store,
+            workflow=workflow,
+            job=job,
+            variables=self.variables,
+            secrets=secrets,
         )
         report = self.store / "report/report.md"
         assert found == status, log
@@ -154,6 +169,7 @@ def run_workflow(
     store: Path,
     *,
     workflow: str = "ci.yml",
+    job: str | None = None,
     variables: Mapping[str, str] = MappingProxyType({}),
     secrets: Mapping[str, str] = MappingProxyType({}),
     environment: Mapping[str, str] = MappingProxyType({}),
@@ -165,6 +181,7 @@ def run_workflow(
         payload,
         store,
         workflow=workflow,
+        job=job,
         variables=variables,
         secrets=secrets,
         environment={"READY_VENV": sys.prefix, "PYTEST_XDIST_AUTO_NUM_WORKERS": "0", **environment},

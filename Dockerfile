@@ -1,0 +1,29 @@
+# The service with the model of one commit: `make image`. Models come from the pipeline, not from here.
+ARG PYTHON=python:3.11-slim
+
+FROM ${PYTHON} AS packages
+RUN python3 -m venv /app/.venv
+COPY requirements/serve.txt .
+# The packages' own tests are a third of their size, and would be compiled and shipped for nothing.
+RUN /app/.venv/bin/python -m pip --disable-pip-version-check install --quiet --no-cache-dir \
+      --no-compile --require-hashes --only-binary :all: -r serve.txt && \
+    /app/.venv/bin/python -m pip --disable-pip-version-check uninstall --quiet --yes pip setuptools && \
+    find /app/.venv -type d -name tests -prune -exec rm -rf {} +
+COPY src /app/src
+RUN /app/.venv/bin/python -m compileall -q -j 0 /app
+
+FROM ${PYTHON}
+COPY --from=packages /app /app
+COPY models/model.joblib models/model.json /app/models/
+COPY metrics/evaluate/metrics.json /app/metrics/evaluate/
+ARG COMMIT
+ARG MODEL
+LABEL org.opencontainers.image.revision=${COMMIT} model.sha256=${MODEL}
+ENV COMMIT=${COMMIT} HOST=0.0.0.0 PORT=8000 CHECK_SOCKET=/tmp/check.sock \
+    PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+WORKDIR /app
+USER 10001:10001
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=6s --start-period=30s \
+  CMD ["/app/.venv/bin/python", "-m", "src.health"]
+CMD ["/app/.venv/bin/python", "-m", "src.serve"]

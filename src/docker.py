@@ -1,0 +1,40 @@
+"""The `docker` command: what it prints, or its error in one line; and the project's name in it."""
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+from src.errors import UserError
+
+
+def docker(*arguments: str, check: bool = True, show: bool = False) -> str:
+    """Run `docker` on the engine that DOCKER_HOST names, or else on this machine's.
+
+    Args:
+        arguments: the command, as a list and not for a shell.
+        check: whether a failure is an error; if not, it gives an empty text.
+        show: let the user see what it prints, on stderr, instead of giving it back.
+
+    Raises:
+        UserError: there is no such program, or the command failed.
+    """
+    if not os.environ.get("DOCKER_HOST"):
+        os.environ.pop("DOCKER_HOST", None)  # a secret that is not set comes as an empty text
+    try:
+        command = ["docker", *arguments]
+        pipe = sys.stderr if show else subprocess.PIPE
+        done = subprocess.run(command, stdout=pipe, stderr=pipe, text=True, check=False)
+    except FileNotFoundError:
+        raise UserError("docker: not found; install the Docker command") from None
+    if done.returncode and check:
+        reason = (done.stderr or "see above").strip().splitlines()[-1]
+        raise UserError(f"docker {arguments[0]} failed: {reason[:300]}")
+    return "" if done.returncode else (done.stdout or done.stderr or "").strip()
+
+
+def project() -> str:
+    """Give the project's name, by which its images and containers are known."""
+    content = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
+    return str(content["project"]["name"]).lower()

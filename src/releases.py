@@ -1,0 +1,203 @@
+"""Versions of the model and where they serve: `make models`, `make promote`, `make rollback`.
+
+GTO's tags are the record: `model@v1.0.0` on a commit whose dvc.lock and metrics are those of this
+model, with its image in the message, and `model#production#1` for each time that it went to
+production. Only tags are pushed, never a branch: where training on another machine gave another
+model than the dvc.lock on main names, the tag's commit is one beside main.
+"""
+
+import argparse
+import configparser
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from src import deploy, errors
+from src.errors import UserError
+from src.git import git
+from src.model import MODEL
+
+NAME = "model"
+LOCK = Path("dvc.lock")
+RECORDS = ("dvc.lock", "metrics")
+
+
+@dataclass(frozen=True)
+class Release:
+    """A version of the model: its commit, its image, the numbers of the tags that promoted it."""
+
+    version: str
+    commit: str
+    image: str
+    promotions: dict[str, list[int]]
+
+    @property
+    def order(self) -> list[int]:
+        """What to sort versions by."""
+        return [int(part) for part in re.findall(r"\d+", self.version)]
+
+
+def releases() -> list[Release]:
+    """Read all versions from the tags, the oldest first."""
+    form = "--format=%(refname:strip=2)\t%(*objectname)\t%(contents:subject)"
+    found: dict[str, Release] = {}
+    stages: list[tuple[str, str, str]] = []
+    for line in git("for-each-ref", form, f"refs/tags/{NAME}[@#]*").splitlines():
+        tag, commit, message = line.split("\t")
+        if tag.startswith(f"{NAME}@"):
+            version, image = tag.partition("@")[2], message.removeprefix("image ")
+            found[commit] = Release(version, commit, image, {})
+        else:
+            _, stage, number = tag.split("#")
+            stages.append((commit, stage, number))
+    for commit, stage, number in stages:
+        if commit in found:
+            found[commit].promotions.setdefault(stage, []).append(int(number))
+    return sorted(found.values(), key=lambda release: release.order)
+
+
+def current(stage: str, known: list[Release]) -> Release | None:
+    """Give the version that was promoted last."""
+    promoted = [release for release in known if stage in release.promotions]
+    return max(promoted, key=lambda release: max(release.promotions[stage]), default=None)
+
+
+def previous(stage: str, known: list[Release]) -> Release:
+    """Give the version that served the stage before the current one.
+
+    Raises:
+        UserError: there is none.
+    """
+    serves = current(stage, known)
+    older = [
+        release
+        for release in known
+        if stage in release.promotions and serves and release.order < serves.order
+    ]
+    if not older:
+        raise UserError(f"{stage}: no version served before {serves.version if serves else 'any'}")
+    return older[-1]
+
+
+def record(image: str, stage: str) -> tuple[Release, bool]:
+    """Record that an image with the model of the working directory serves a stage.
+
+    Returns:
+        The version, and whether anything was new.
+    """
+    known = releases()
+    same = [release for release in known if release.image == image]
+    release = same[0] if same else _register(image, known)
+    if same and current(stage, known) == release:
+        _push(release, stage)  # which an earlier run may have failed to do
+        return release, False
+    return _assign(release, stage), True
+
+
+def _register(image: str, known: list[Release]) -> Release:
+    from gto import api
+
+    commit = _commit({release.commit for release in known})
+    version = f"v1.{known[-1].order[1] + 1}.0" if known else "v1.0.0"
+    api.register(".", NAME, commit, version, f"image {image}")
+    return Release(version, commit, image, {})
+
+
+def _assign(release: Release, stage: str) -> Release:
+    from gto import api
+
+    # Forced, as a version may come back after another one.
+    api.assign(".", NAME, stage, release.version, message=f"image {release.image}", force=True)
+    release = next(one for one in releases() if one.version == release.version)
+    _push(release, stage)
+    return release
+
+
+def _push(release: Release, stage: str) -> None:
+    if not git("remote"):
+        return
+    tags = [f"{NAME}@{release.version}", f"{NAME}#{stage}#{max(release.promotions[stage])}"]
+    git("push", "--quiet", "--atomic", "origin", *(f"refs/tags/{tag}" for tag in tags))
+
+
+def _commit(taken: set[str]) -> str:
+    """Give a commit with the dvc.lock and the metrics of this model: HEAD, or one beside main.
+
+    Where the model is in no store, because the default remote is the folder that comes with the
+    repository, the commit brings the model's file along in that folder.
+    """
+    content = MODEL.read_bytes()
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if f"md5: {md5}\n" not in LOCK.read_text(encoding="utf-8"):
+        raise UserError(f"{LOCK}: does not name this {MODEL.as_posix()}; run `dvc commit train`")
+    index = Path(git("rev-parse", "--absolute-git-dir")) / "release.index"
+    try:
+        index.unlink(missing_ok=True)
+        beside = {"GIT_INDEX_FILE": str(index)}
+        git("read-tree", "HEAD", **beside)
+        git("add", "--force", *RECORDS, **beside)
+        if folder := embedded():
+            blob = git("hash-object", "-w", "--no-filters", MODEL.as_posix())
+            path = f"{folder}/files/md5/{md5[:2]}/{md5[2:]}"
+            git("update-index", "--add", "--cacheinfo", f"100644,{blob},{path}", **beside)
+        tree = git("write-tree", **beside)
+    finally:
+        index.unlink(missing_ok=True)
+    head = git("rev-parse", "HEAD")
+    if tree == git("rev-parse", "HEAD^{tree}") and head not in taken:
+        return head
+    return git("commit-tree", tree, "-p", head, "-m", "The model as it was trained and deployed")
+
+
+def embedded() -> str | None:
+    """Give the default remote's folder if it is one of the repository's own, else nothing."""
+    config = configparser.RawConfigParser()
+    config.read([".dvc/config", ".dvc/config.local"], encoding="utf-8")
+    default = config.get("core", "remote", fallback="")
+    url = config.get(f"'remote \"{default}\"'", "url", fallback="")
+    if os.environ.get("DVC_REMOTE_URL") or not url.startswith("../"):
+        return None
+    return url.removeprefix("../")
+
+
+def table(known: list[Release]) -> str:
+    """List the versions, the latest first: stages, judged metrics, commit, image."""
+    lines = [f"{'version':9} {'serves':12} {'metrics':32} {'commit':8} image"]
+    stages = {stage for release in known for stage in release.promotions}
+    for release in reversed(known):
+        serves = [stage for stage in sorted(stages) if current(stage, known) == release]
+        gate = json.loads(git("show", f"{release.commit}:metrics/gate.json"))
+        metrics = [f"{one['metric']} {one['value']:.4g}" for one in gate["verdicts"]]
+        lines.append(
+            f"{release.version:9} {', '.join(serves) or '-':12} {', '.join(metrics):32} "
+            f"{release.commit[:7]:8} {release.image}"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """List versions, record a promotion, or go back to the version before."""
+    parser = argparse.ArgumentParser(prog="src.releases")
+    parser.add_argument("command", choices=["models", "promote", "rollback"])
+    command = parser.parse_args().command
+    stage, image = os.environ.get("ENV", ""), os.environ.get("IMAGE", "")
+    if command == "models":
+        print(table(releases()))
+    elif command == "promote":
+        deploy.require(image, stage)
+        release, new = record(image, stage)
+        print(f"{stage}: {release.version} {'promoted' if new else 'is promoted already'}")
+    else:
+        if git("remote"):  # others may have promoted since
+            git("fetch", "--quiet", "--tags", "origin")
+        release = previous(stage, releases())
+        deploy.deploy(release.image, stage, *deploy.settings())
+        _assign(release, stage)
+        print(f"{stage}: {release.version} serves again")
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,15 @@
+from collections.abc import Iterator
+
+import pytest
+
+from tests.deploy.engine import Engine, NoEngineError, start
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """An engine and a registry of their own, or a skip that says why there are none."""
+    try:
+        with start(tmp_path_factory.mktemp("engine")) as engine:
+            yield engine
+    except NoEngineError as reason:
+        pytest.skip(f"no Docker engine: {reason}")
