@@ -1,3 +1,4 @@
 .PHONY: bench
-bench: $(DATA) $(PIPELINE) ## measure the pipeline against the reference script
+bench: $(DATA) $(DEV) ## measure the pipeline against the reference script, and the service
 	@$(PY) benchmarks/run.py
+	@$(PY) -m benchmarks.serving

@@ -1,4 +1,4 @@
-"""`make bench-serving`: measure the service beside a bare FastAPI route and BentoML.
+"""`make bench`: measure the service beside a bare FastAPI route and BentoML.
 
 All serve the model of models/ from one process each, and are asked in turn (A B A B ...) over
 loopback by the same client. BentoML gets an environment of its own, as it is no dependency of
@@ -168,7 +168,7 @@ def report(servers: list[Server], rounds: int) -> str:
     lines = [
         "# What the service costs",
         "",
-        "Made by `python benchmarks/serving.py`: medians of "
+        "Made by `python -m benchmarks.serving`: medians of "
         f"{rounds} rounds in turn, {os.cpu_count()} cores, client and service on the same ones.",
         "",
         f"| | {' | '.join(server.name for server in servers)} |",
