@@ -1,4 +1,5 @@
 .PHONY: bench
-bench: $(DATA) $(DEV) ## measure the pipeline against the reference script, and the service
+bench: $(DATA) $(DEV) ## measure the pipeline, the workflow and the service
 	@$(PY) benchmarks/run.py
+	@$(PY) -m benchmarks.workflow
 	@$(PY) -m benchmarks.serving

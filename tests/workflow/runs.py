@@ -43,8 +43,9 @@ def copy_repository(folder: Path) -> Path:
 
 def make_quick(folder: Path, model: str = QUICK) -> Path:
     """Give a copy one test, few types to check and a small model; run it and commit all on main."""
+    shutil.rmtree(folder / "tests", ignore_errors=True)
     test = folder / "tests/pipeline/test_nothing.py"
-    test.parent.mkdir(parents=True, exist_ok=True)
+    test.parent.mkdir(parents=True)
     test.write_text(QUICK_TEST, encoding="utf-8")
     edit(
         folder / ".github/workflows/ci.yml", "      queue: max\n", ""

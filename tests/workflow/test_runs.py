@@ -1,12 +1,14 @@
 """The workflow itself, run by act: what it says, what it pushes, and when it is red."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.pipeline.dvc_runs import call, commit, git
-from tests.workflow.runs import edit, repro
+from tests.pipeline.projects import ROOT
+from tests.workflow.runs import edit, make_quick, repro
 
 BOUND = "accuracy: {min: 0.90, max_drop: 0.02}"
 ORDER = [
@@ -54,6 +56,18 @@ def test_a_fork_without_secrets(clone, hub):
     later = hub.pull_request(clone, fork=True)
     assert "made again for lack: none" in later.log
     assert "Confirming 'evaluate' without DVC" in later.log
+
+
+def test_a_generated_project(tmp_path, hub):
+    call(
+        tmp_path,
+        *(sys.executable, "-m", "cookiecutter", str(ROOT), "--no-input"),
+        *("--output-dir", str(tmp_path)),
+        HOME=str(tmp_path / "home"),
+    )
+    project = make_quick(tmp_path / "ml-pipeline")
+    assert lines(hub.pull_request(project).report)[0] == "# ✅ Passed"
+    assert "which holds every output" in hub.push(project).report
 
 
 def test_a_bucket(clone, s3_hub, s3, objects, tmp_path):
