@@ -98,13 +98,13 @@ image: ## build the image of this commit
 publish: ## build and push it: REPOSITORY=ghcr.io/owner/name; prints the digest
 	@"$(PYTHON)" -m src.image publish
 
-deploy: ## let an environment serve an image: ENV=staging IMAGE=NAME@sha256:...
+deploy: ## serve an image: ENV=staging IMAGE=NAME@sha256:...
 	@"$(PYTHON)" -m src.deploy
 
 models: ## list the versions of the model, their metrics and where they serve
 	@"$(PYTHON)" -m src.releases models
 
-promote: $(PIPELINE) ## record that an image serves: ENV=production IMAGE=NAME@sha256:...
+promote: $(PIPELINE) ## record that an image serves: ENV=production IMAGE=...
 	@$(PY) -m src.releases promote
 
 rollback: $(PIPELINE) ## go back to the version that served before: ENV=production

@@ -1,6 +1,6 @@
 """The same route with BentoML."""
 
-import bentoml
+import bentoml  # type: ignore[import-not-found]
 import joblib
 import pandas as pd
 

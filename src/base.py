@@ -39,7 +39,7 @@ def read(revision: str, path: str) -> str | None:
     if not revision.strip("0"):
         return None
     try:
-        git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+        git("rev-parse", "--verify", "--quiet", "--end-of-options", revision + "^{commit}")
     except UserError:
         raise UserError(f"{revision}: no such commit in this clone; fetch it first") from None
     if not git("ls-tree", "--name-only", revision, "--", path):

@@ -15,7 +15,7 @@ import sys
 import time
 
 from src import errors
-from src.docker import docker, project
+from src.docker import docker, inspect, project
 from src.errors import UserError
 
 DIGEST = re.compile(r"\w[\w./:-]*@sha256:[0-9a-f]{64}")
@@ -52,7 +52,7 @@ def deploy(image: str, environment: str, port: int, limit: float) -> bool:
     serving = [
         one
         for one in old
-        if _inspect(one, 'index .Config.Labels "serves"') == labels["serves"] and is_ready(one)
+        if inspect(one)["Config"]["Labels"].get("serves") == labels["serves"] and is_ready(one)
     ]
     if serving and len(old) == 1:
         return False
@@ -101,17 +101,13 @@ def is_ready(container: str) -> bool:
 def _wait(container: str, limit: float) -> None:
     end = time.monotonic() + limit
     while not is_ready(container):
-        running = _inspect(container, ".State.Running") == "true"
+        running = inspect(container)["State"]["Running"]
         if not running or time.monotonic() > end:
             said = docker("logs", "--tail=5", container, check=False)
             docker("rm", "--force", container)
             reason = f"was not ready within {limit:g} s" if running else "ended"
             raise UserError(f"the new container {reason}; what served before serves on. {said}")
         time.sleep(0.5)
-
-
-def _inspect(container: str, field: str) -> str:
-    return docker("inspect", "--format", f"{{{{{field}}}}}", container)
 
 
 def settings() -> tuple[int, float]:

@@ -1,10 +1,12 @@
 """The `docker` command: what it prints, or its error in one line; and the project's name in it."""
 
+import json
 import os
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from src.errors import UserError
 
@@ -32,6 +34,12 @@ def docker(*arguments: str, check: bool = True, show: bool = False) -> str:
         reason = (done.stderr or "see above").strip().splitlines()[-1]
         raise UserError(f"docker {arguments[0]} failed: {reason[:300]}")
     return "" if done.returncode else (done.stdout or done.stderr or "").strip()
+
+
+def inspect(name: str) -> dict[str, Any]:
+    """Give what the engine knows of a container or an image."""
+    found: dict[str, Any] = json.loads(docker("inspect", name))[0]
+    return found
 
 
 def project() -> str:

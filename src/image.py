@@ -9,7 +9,7 @@ import os
 import sys
 
 from src import errors, files
-from src.docker import docker, project
+from src.docker import docker, inspect, project
 from src.errors import UserError
 from src.git import git
 from src.model import MODEL, SIDECAR
@@ -46,15 +46,15 @@ def build(repository: str) -> str:
 def digest(name: str) -> str:
     """Give an image that the engine has pulled or pushed by its digest."""
     repository = name.rpartition(":")[0]
-    found = docker("inspect", "--format", '{{join .RepoDigests "\\n"}}', name).splitlines()
-    return next(one for one in found if one.startswith(f"{repository}@"))
+    digests: list[str] = inspect(name)["RepoDigests"]
+    return next(one for one in digests if one.startswith(f"{repository}@"))
 
 
 def publish(repository: str) -> str:
     """Build and push the image of this commit, unless the registry has it. Give its digest."""
     name = f"{repository}:{git('rev-parse', 'HEAD')}"
     if docker("pull", "--quiet", name, check=False):
-        model = docker("inspect", "--format", '{{index .Config.Labels "model.sha256"}}', name)
+        model = inspect(name)["Config"]["Labels"].get("model.sha256")
         sidecar = files.read_json(SIDECAR, "run `dvc repro`")
         if model != sidecar["model"]["sha256"]:
             raise UserError(f"{name}: is there already, with another model than models/model.json")

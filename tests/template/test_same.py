@@ -22,6 +22,7 @@ OWN = (
     "requirements/template.txt",
     "template.mk",
     "tests/faulty.py",
+    "tests/deploy/",
     "tests/s3.py",
     "tests/template/",
     "tests/workflow/",
