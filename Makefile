@@ -101,7 +101,7 @@ publish: ## build and push it: REPOSITORY=ghcr.io/owner/name; prints the digest
 deploy: ## serve an image: ENV=staging IMAGE=NAME@sha256:...
 	@"$(PYTHON)" -m src.deploy
 
-models: ## list the versions of the model, their metrics and where they serve
+models: ## list the versions of the model, with metrics and stages
 	@"$(PYTHON)" -m src.releases models
 
 promote: $(PIPELINE) ## record that an image serves: ENV=production IMAGE=...
