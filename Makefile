@@ -95,7 +95,7 @@ integration: $(DEV) ## test the service at URL=
 image: ## build the image of this commit
 	@"$(PYTHON)" -m src.image build
 
-publish: ## build and push it: REPOSITORY=ghcr.io/owner/name; prints the digest
+publish: ## build and push it: REPOSITORY=ghcr.io/owner/name
 	@"$(PYTHON)" -m src.image publish
 
 deploy: ## serve an image: ENV=staging IMAGE=NAME@sha256:...

@@ -99,7 +99,11 @@ def test_right_answers(answers: dict[str, str], generate: Generate, table: Path)
     settings = YAML(typ="safe", pure=True).load(project / "params.yaml")
     metric = answers.get("metric", "rmse" if answers.get("task") == "regression" else "accuracy")
     side = "max" if metric in ("log_loss", "brier", "mape", "rmse") else "min"
-    assert settings["gate"][metric] == {side: float(answers.get("bound", 0.9))}
+    bound = float(answers.get("bound", 0.9))
+    assert settings["gate"][metric] == {
+        side: bound,
+        "max_drop": pytest.approx(0.05 * bound) if side == "max" else 0.02,
+    }
     assert len(settings["gate"]) == (2 if metric == "accuracy" else 1)
 
     about = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
@@ -107,7 +111,7 @@ def test_right_answers(answers: dict[str, str], generate: Generate, table: Path)
     plugin = {"gcs": "dvc-gs", "azure": "dvc-azure", "ssh": "dvc-ssh"}.get(remote)
     names = [line.partition(">")[0] for line in about["dependency-groups"].get("remote", [])]
     assert names == ([plugin] if plugin else [])
-    locks = ["dev.txt", "pipeline.txt", *(["remote.txt"] if plugin else [])]
+    locks = ["dev.txt", "pipeline.txt", *(["remote.txt"] if plugin else []), "serve.txt"]
     assert sorted(path.name for path in (project / "requirements").iterdir()) == locks
     if plugin:
         assert f"{plugin}==" in (project / "requirements/remote.txt").read_text(encoding="utf-8")
