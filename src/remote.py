@@ -31,12 +31,6 @@ PLACES = {"remote": "remote", "cache": "cache", "embedded": "embedded remote"}
 TIMEOUTS = {"read_timeout": "12", "connect_timeout": "12"}
 ATTEMPTS = {"AWS_MAX_ATTEMPTS": "1"}  # s3fs tries five times itself
 
-# Stores that only speak S3's protocol may answer a file sent in parts with one part's checksum.
-COMPATIBLE = {
-    "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
-    "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
-}
-
 # What DVC's message holds, and what it means.
 CAUSES = {
     "NoSuchBucket|bucket does not exist": "the bucket does not exist",
@@ -154,8 +148,6 @@ def dvc(remote: str, url: str, *arguments: str) -> str:
     """
     # A variable or secret that is not set comes from the workflow as an empty one.
     variables = {key: value for key, value in os.environ.items() if value} | ATTEMPTS
-    if "AWS_ENDPOINT_URL_S3" in variables:
-        variables |= COMPATIBLE
     done = subprocess.run(
         [sys.executable, "-m", "dvc", *arguments],
         env=variables,
