@@ -104,7 +104,9 @@ def measure(folder: Path, size: int) -> None:
                 variables = {"DVC_REMOTE_URL": URL, "AWS_ENDPOINT_URL_S3": endpoint}
                 hub = Hub(folder / "store", variables, server.credentials)
                 run = hub.pull_request(branch, status=int(name != "nothing"))
-                assert run.failed == ([] if name == "nothing" else ["dvc.lock is up to date"])
+                assert run.failed == ([] if name == "nothing" else ["dvc.lock is up to date"]), (
+                    run.log
+                )
                 beyond, pipeline = overhead(run, hub)
                 fetched = proxy.sent / MEGABYTE
             print(f"| {name} | {beyond:.1f} s | {pipeline:.1f} s | {fetched:.2f} MB |", flush=True)

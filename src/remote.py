@@ -146,10 +146,11 @@ def dvc(remote: str, url: str, *arguments: str) -> str:
     Raises:
         UserError: it failed. The message names the remote and the cause.
     """
+    # A variable or secret that is not set comes from the workflow as an empty one.
+    variables = {key: value for key, value in os.environ.items() if value} | ATTEMPTS
     done = subprocess.run(
         [sys.executable, "-m", "dvc", *arguments],
-        # A variable or secret that is not set comes from the workflow as an empty one.
-        env={key: value for key, value in os.environ.items() if value} | ATTEMPTS,
+        env=variables,
         capture_output=True,
         encoding="utf-8",
         errors="replace",
