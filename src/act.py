@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from src import base, errors, findings
+from src import errors, findings
+from src.git import git
 from src.report import find_base
 
 STAND_INS = Path(".github/stand-ins")
@@ -94,12 +95,12 @@ def command(
 
 def main() -> int:
     """Run the pull request's workflow on the last commit; leave its report in report/."""
-    if base.git("status", "--porcelain"):
+    if git("status", "--porcelain"):
         print("only what is committed is checked, as on GitHub", file=sys.stderr)
     payload = {"pull_request": {"number": 0, "base": {"sha": find_base()}}}
     with tempfile.TemporaryDirectory() as name:
         clone, store = Path(name, "clone"), Path(name, "store")
-        base.git("clone", "--quiet", ".", str(clone))
+        git("clone", "--quiet", ".", str(clone))
         cache = Path(".dvc/cache/files")
         if cache.exists():  # what the data would be pulled from
             shutil.copytree(cache, store / "cache/dvc-here" / cache)

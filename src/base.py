@@ -1,28 +1,10 @@
 """The branch that a change goes to, or the commit before a push: what Git holds there."""
 
 import json
-import subprocess
 from typing import Any
 
 from src.errors import UserError
-
-
-def git(*arguments: str) -> str:
-    """Run Git and give what it prints.
-
-    Raises:
-        UserError: Git refuses.
-    """
-    done = subprocess.run(
-        ["git", *arguments],  # noqa: S607
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
-    if done.returncode:
-        raise UserError(f"git {arguments[0]}: {' '.join(done.stderr.split())[:200]}")
-    return done.stdout
+from src.git import git
 
 
 def read(revision: str, path: str) -> str | None:
@@ -44,7 +26,7 @@ def read(revision: str, path: str) -> str | None:
         raise UserError(f"{revision}: no such commit in this clone; fetch it first") from None
     if not git("ls-tree", "--name-only", revision, "--", path):
         return None
-    prefix = git("rev-parse", "--show-prefix").strip()
+    prefix = git("rev-parse", "--show-prefix")
     return git("show", f"{revision}:{prefix}{path}")
 
 
@@ -67,7 +49,7 @@ def parse_yaml(text: str) -> dict[str, Any]:
     from ruamel.yaml.error import YAMLError
 
     try:
-        content = YAML(typ="safe", pure=True).load(text)
+        content = YAML(typ="safe").load(text)
     except YAMLError:
         content = None
     return content if isinstance(content, dict) else {}

@@ -13,11 +13,20 @@ def git(*arguments: str, **environment: str) -> str:
         arguments: the command, as a list and not for a shell.
         environment: variables to set.
 
+    Returns:
+        What it printed, without the last line's end.
+
     Raises:
         UserError: the command failed.
     """
-    command, variables = ["git", *arguments], os.environ | environment
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["git", *arguments],  # noqa: S607
+        env=os.environ | environment,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
     if done.returncode:
         raise UserError(f"git {arguments[0]} failed: {' '.join(done.stderr.split())[:300]}")
-    return done.stdout.strip()
+    return done.stdout.removesuffix("\n")

@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 
 from src import base, findings
 from src.errors import UserError
+from src.git import git
 
 LOCK = "dvc.lock"
 METRICS = "metrics/evaluate/metrics.json"
@@ -145,14 +146,14 @@ def _close(one: Any, other: Any) -> bool:
 def read_lock() -> dict[str, Any]:
     """Read dvc.lock; empty where there is none."""
     path = Path(LOCK)
-    return YAML(typ="safe", pure=True).load(path.read_text("utf-8")) or {} if path.exists() else {}
+    return YAML(typ="safe").load(path.read_text("utf-8")) or {} if path.exists() else {}
 
 
 def read_pointers() -> dict[str, str]:
     """Give, for each file that a .dvc file in Git stands for, its hash."""
     found = {}
-    for name in filter(None, base.git("ls-files", "-z", "--", "*.dvc").split("\0")):
-        content = YAML(typ="safe", pure=True).load(Path(name).read_text("utf-8"))
+    for name in filter(None, git("ls-files", "-z", "--", "*.dvc").split("\0")):
+        content = YAML(typ="safe").load(Path(name).read_text("utf-8"))
         for out in content["outs"]:
             found[(Path(name).parent / out["path"]).as_posix()] = str(out["md5"])
     return found
@@ -177,9 +178,9 @@ def main() -> int:
     if not stale and not wrong:
         print(f"{LOCK} and the metrics in Git are what the pipeline makes")
         return 0
-    base.git("add", "--intent-to-add", "--", ".")
+    git("add", "--intent-to-add", "--", ".")
     findings.FOLDER.mkdir(exist_ok=True)
-    PATCH.write_text(base.git("diff", "--binary", "HEAD"), encoding="utf-8", newline="\n")
+    PATCH.write_text(git("diff", "--binary", "HEAD") + "\n", encoding="utf-8", newline="\n")
     what = f"{LOCK} is stale: " + "; ".join(f"{name} ({why})" for name, why in stale.items())
     if wrong:
         what = f"{METRICS} is not what the pipeline makes: {'; '.join(wrong)}"

@@ -12,6 +12,8 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,7 +104,8 @@ def _register(image: str, known: list[Release]) -> Release:
 
     commit = _commit({release.commit for release in known})
     version = f"v1.{known[-1].order[1] + 1}.0" if known else "v1.0.0"
-    api.register(".", NAME, commit, version, f"image {image}")
+    with _told():
+        api.register(".", NAME, commit, version, f"image {image}")
     return Release(version, commit, image, {})
 
 
@@ -110,10 +113,23 @@ def _assign(release: Release, stage: str) -> Release:
     from gto import api
 
     # Forced, as a version may come back after another one.
-    api.assign(".", NAME, stage, release.version, message=f"image {release.image}", force=True)
+    with _told():
+        api.assign(".", NAME, stage, release.version, message=f"image {release.image}", force=True)
     release = next(one for one in releases() if one.version == release.version)
     _push(release, stage)
     return release
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tell in one line why GTO could not make a tag: Git does not know who it is, as a rule."""
+    from gto.exceptions import GTOException
+    from scmrepo.exceptions import SCMError
+
+    try:
+        yield
+    except (GTOException, SCMError) as error:
+        raise UserError(f"cannot tag the model: {' '.join(str(error).split())}") from None
 
 
 def _push(release: Release, stage: str) -> None:

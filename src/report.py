@@ -15,6 +15,7 @@ from typing import Any
 
 from src import base, findings, lock, remote
 from src.errors import UserError
+from src.git import git
 
 MARKDOWN, HTML = findings.FOLDER / "report.md", findings.FOLDER / "report.html"
 PLOTS = Path("metrics/evaluate/plots/custom")
@@ -360,7 +361,7 @@ def find_base() -> str:
         return os.environ["BASE"]
     for revision in ("origin/main", "main"):
         try:
-            return base.git("rev-parse", "--verify", "--quiet", revision).strip()
+            return git("rev-parse", "--verify", "--quiet", revision)
         except UserError:
             continue
     return ""

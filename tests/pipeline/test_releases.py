@@ -9,7 +9,7 @@ import pytest
 from src import deploy, docker, releases
 from src.errors import UserError
 from src.model import MODEL
-from tests.pipeline.dvc_runs import commit, dvc, git
+from tests.pipeline.dvc_runs import IDENTITY, call, commit, dvc, git
 from tests.pipeline.projects import settings_of, write_settings
 
 IMAGE = "ghcr.io/owner/name@sha256:" + "1" * 64
@@ -18,6 +18,13 @@ OTHER = "ghcr.io/owner/name@sha256:" + "2" * 64
 
 def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Git know who promotes, on a machine where nobody has told it."""
+    for name, value in IDENTITY.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture
@@ -109,6 +116,13 @@ def test_version_that_serves_again_is_the_current_one(released: Path):
     assert releases.current("production", known).version == "v1.0.0"  # type: ignore[union-attr]
     with pytest.raises(UserError, match=r"production: no version served before v1\.0\.0"):
         releases.previous("production", known)
+
+
+def test_git_that_does_not_know_who_it_is_says_so(released: Path):
+    wanted = {"ENV": "production", "IMAGE": IMAGE, "GIT_COMMITTER_NAME": ""}
+    said = call(released, "python", "-m", "src.releases", "promote", status=1, **wanted).err
+    assert said.startswith("error: cannot tag the model: Git user name and email must be")
+    assert not git(released, "tag")
 
 
 def test_stages_are_apart(released: Path):

@@ -35,14 +35,14 @@ def tracked(folder: Path) -> list[str]:
 def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Variables that keep the user's settings of Git and Cookiecutter out, and safe from writes."""
     home = tmp_path_factory.mktemp("home")
-    (home / "gitconfig").write_text(
+    (home / ".gitconfig").write_text(
         "[user]\nname = Test\nemail = test@example.org\n[safe]\ndirectory = *\n"
     )
     folders = {name: str(home / name) for name in ("cookiecutters_dir", "replay_dir")}
     (home / "config.yaml").write_text(yaml.safe_dump(folders))
     return {
         "HOME": str(home),
-        "GIT_CONFIG_GLOBAL": str(home / "gitconfig"),
+        "GIT_CONFIG_GLOBAL": str(home / ".gitconfig"),
         "GIT_CONFIG_NOSYSTEM": "1",
         "COOKIECUTTER_CONFIG": str(home / "config.yaml"),
     }
@@ -72,7 +72,7 @@ def template(settings: dict[str, str], tmp_path_factory: pytest.TempPathFactory)
         ["add", "-A"],
         ["commit", "-q", "-m", "Template"],
     ):
-        subprocess.run(["git", *command], cwd=copy, check=True)
+        subprocess.run(["git", *command], cwd=copy, env=os.environ | settings, check=True)
     return copy
 
 

@@ -82,7 +82,7 @@ def test_answers_on_the_command_line_and_replayed(template: Path, here: Path) ->
     shutil.rmtree(here / "fruit-co")
     cookiecutter("--replay", template)
     assert contents(here / "fruit-co") == first
-    assert b"accuracy: {min: 0.93}" in first["params.yaml"]
+    assert b"accuracy: {min: 0.93," in first["params.yaml"]
 
 
 def test_answers_typed(template: Path, here: Path) -> None:
@@ -93,7 +93,7 @@ def test_answers_typed(template: Path, here: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "[16/16] URL of a store other than Amazon's (S3 only)" in done.stdout
-    assert b"accuracy: {min: 0.91}" in contents(here / "typed-a")["params.yaml"]
+    assert b"accuracy: {min: 0.91," in contents(here / "typed-a")["params.yaml"]
 
 
 def test_data_is_found_from_the_shells_folder(template: Path, here: Path, table: Path) -> None:
@@ -149,7 +149,7 @@ def test_cruft(
     (source / "src/novel.py").write_text('"""New."""\n')
     commit(source)
     os.chdir(project)
-    cruft("update", "--skip-apply-ask")
+    run(BIN / "cruft", "update", "--skip-apply-ask", variables={"PWD": str(project)})
     changed = run("git", "status", "--porcelain").split("\n")
     assert {line[3:] for line in changed if line} == {".cruft.json", "src/novel.py", "src/train.py"}
     assert (project / "src/train.py").read_text().startswith("# newer\n")

@@ -24,8 +24,8 @@ from tests.template.conftest import ROOT, TEMPLATE
 )
 def test_tool_does_not_see_the_template_folder(command: str, template: Path, here: Path) -> None:
     copy = Path(shutil.copytree(template, here / "copy", symlinks=True))
-    mistake = "import os\ndef test_mistake():\n  x: int = ''\n"
-    (copy / TEMPLATE / "test_mistake.py").write_text(mistake)
+    mistake = "import os\ndef test_beacon():\n  x: int = ''\n"
+    (copy / TEMPLATE / "test_beacon.py").write_text(mistake)
     done = subprocess.run(
         [sys.executable, "-m", *command.split()],
         cwd=copy,
@@ -35,5 +35,5 @@ def test_tool_does_not_see_the_template_folder(command: str, template: Path, her
     )
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
-    assert "mistake" not in said
+    assert "beacon" not in said
     assert "cookiecutter.project_slug" not in said
