@@ -59,8 +59,8 @@ data/schema.yaml: | $(DATA) $(PIPELINE)
 test: lint ## lint, then run every test
 	@$(PY) -m pytest -n auto --dist worksteal
 
-unit: $(DEV) ## run the tests of the pipeline alone
-	@$(PY) -m pytest -n auto --dist worksteal tests/pipeline
+unit: $(DEV) ## run the tests that need no DVC, in seconds
+	@$(PY) -m pytest -n auto --dist worksteal -m "not slow" tests/pipeline
 
 lint: $(DEV) ## check style, format and types
 	@$(PY) -m ruff check

@@ -318,11 +318,12 @@ def make_server(service: Service) -> uvicorn.Server:
 
 def main() -> None:
     """Serve the model of the working directory on HOST and PORT."""
-    server = make_server(Service(Limits()))
     host, port = os.environ.get("HOST", "127.0.0.1"), os.environ.get("PORT", "8000")
     if not port.isdecimal() or int(port) > 65535:
         raise UserError(f"PORT is {port!r}; allowed: a number from 0 to 65535")
+    # Nobody reaches them before the server runs, but a port that is taken is told at once.
     sockets = listen(host, int(port), os.environ.get("CHECK_SOCKET"))
+    server = make_server(Service(Limits()))
     address, found = sockets[0].getsockname()[:2]
     print(f"serving on http://{address}:{found}, documentation at /docs", flush=True)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # uvicorn finishes, then raises it once more

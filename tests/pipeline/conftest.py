@@ -11,6 +11,13 @@ from tests.pipeline.dvc_runs import commit, make_git_project, repro
 from tests.pipeline.projects import STAGES, Result, make_project, run_stage
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what needs a pipeline that DVC has run."""
+    for item in items:
+        if "finished" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """`make_project` in an empty folder, which becomes the current one."""

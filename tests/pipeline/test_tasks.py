@@ -46,6 +46,7 @@ def read(path: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", METRICS)
 def test_task(done: Callable[[str], Path], task: str) -> None:
     folder = done(task)

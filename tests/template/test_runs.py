@@ -1,8 +1,8 @@
 """Generated projects at work: `make repro`, `make test`, and a remote that is a real S3 server.
 
 They use the environment that runs these tests, as installing it thrice would take minutes. One of
-them runs its tests in full; they are the same in each and bring their own data, which takes a
-minute or more each time, so the others lint, which reads what was generated, and run a few.
+them runs its tests in full. They are the same in each and bring their own data, so the others leave
+out the slow ones, which take two minutes.
 """
 
 import os
@@ -16,8 +16,6 @@ import pytest
 
 from tests.s3 import S3, serve_s3
 from tests.template.conftest import Generate, lend_environment, make
-
-QUICK = ("-m", "pytest", "-q", *(f"tests/pipeline/test_{name}.py" for name in ("params", "tables")))
 
 
 @pytest.fixture
@@ -100,8 +98,7 @@ def test_classes_on_s3(generate: Generate, table: Path, s3: S3, tmp_path: Path) 
     assert run(clone, "git", "status", "--porcelain") == ""
     assert "gate: passed" not in make(clone, "repro")
 
-    make(project, "lint")
-    run(project, "python", *QUICK)
+    make(project, "test", PYTEST_ADDOPTS="-m 'not slow'")
 
 
 def test_numbers_from_parquet(generate: Generate, table: Path, tmp_path: Path) -> None:
@@ -113,8 +110,7 @@ def test_numbers_from_parquet(generate: Generate, table: Path, tmp_path: Path) -
     assert "rmse" in said
     assert "gate: passed" in said
     assert "Data and pipelines are up to date" in make(project, "repro")
-    make(project, "lint")
-    run(project, "python", *QUICK)
+    make(project, "test", PYTEST_ADDOPTS="-m 'not slow'")
 
 
 def test_own_data_on_the_embedded_remote(generate: Generate, table: Path, tmp_path: Path) -> None:
