@@ -17,9 +17,9 @@ STEPS = ["Keep the model", "Build and push", "Deploy", "Integration tests", "Rec
 
 def test_push_to_main_becomes_a_service(engine: Engine, tmp_path: Path):
     clone, origin, store = tmp_path / "clone", tmp_path / "origin.git", tmp_path / "store"
-    copy_repository(clone)
+    make_quick(copy_repository(clone))
     shutil.copytree(ROOT / "tests/integration", clone / "tests/integration")
-    make_quick(clone)
+    commit(clone)
     git(clone, "clone", "--quiet", "--bare", ".", str(origin))
     git(clone, "config", f"url.{origin}.pushInsteadOf", OWNER)
     head = git(clone, "rev-parse", "HEAD").strip()
