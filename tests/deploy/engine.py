@@ -23,6 +23,8 @@ CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 # The mirror that mmdebstrap takes by itself may be another than the machine's.
 INCLUDE = "python3,python3-venv,ca-certificates"
 
+DOWNLOAD = "python3 -m venv /v && /v/bin/pip download --quiet --no-deps --dest /v joblib"
+
 
 class NoEngineError(Exception):
     """Why there is none."""
@@ -167,6 +169,10 @@ def make_base(engine: Engine, folder: Path) -> None:
         f"FROM {BASE}-bare\nCOPY certificates {CERTIFICATES}\nCOPY pip.conf /etc/pip.conf\n"
     )
     engine.docker("build", "--quiet", "--tag", BASE, str(context))
+    try:
+        engine.docker("run", "--rm", "--network=host", BASE, "sh", "-c", DOWNLOAD)
+    except AssertionError as error:
+        raise NoEngineError(f"no package index from inside a container: {error}") from None
 
 
 def index_settings() -> str:
