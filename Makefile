@@ -138,7 +138,7 @@ clean: ## remove .venv, caches and plots, which can all be remade
 
 # Old stamps go first: an install that is interrupted leaves none, and the next make starts anew.
 .venv/%.stamp: requirements/%.txt $(MORE) $(if $(filter yes,$(SOUND)),,venv)
-	@echo "Installing $< into .venv: seconds with uv, a minute or two with pip"
+	@echo "Installing $< into .venv (with pip: a minute or two)"
 	@rm -f .venv/*.stamp
 	@if command -v uv >/dev/null; then \
 		uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes $(foreach file,$< $(MORE),-r $(file)); \
