@@ -26,14 +26,21 @@ from typing import Any
 
 import joblib
 import numpy as np
+from tqdm import tqdm
 
 from src import tables
 from src.model import MODEL, SIDECAR, read_sidecar
+from tests.deploy.engine import BASE, NoEngineError, start
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "serving.md"
 ROUNDS, SINGLE, CLIENTS, TOGETHER, BATCH, BATCHES = 5, 60, 32, 320, 1_000, 5
 START_SECONDS = 120
+SUM = """
+from pathlib import Path
+files = [path for path in Path("/app/.venv/lib").rglob("*") if path.is_file()]
+print(sum(path.stat().st_size for path in files if path.suffix != ".pyc"))
+"""
 
 
 @dataclass
@@ -69,7 +76,7 @@ def running(server: Server, row: dict[str, Any]) -> Iterator[None]:
     command = [part.replace("PORT", str(server.port)) for part in server.command]
     settings = os.environ | {"PORT": str(server.port), "PYTHONPATH": f"{HERE.parent}:{HERE}"}
     settings |= {"DO_NOT_TRACK": "1", "BENTOML_DO_NOT_TRACK": "True"}
-    start = time.perf_counter()
+    since = time.perf_counter()
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, env=settings, stdout=log, stderr=log)
         try:
@@ -79,11 +86,11 @@ def running(server: Server, row: dict[str, Any]) -> Iterator[None]:
                     with contextlib.closing(connection):
                         if ask(connection, server.body(row))[0] == 200:
                             break
-                if process.poll() is not None or time.perf_counter() - start > START_SECONDS:
+                if process.poll() is not None or time.perf_counter() - since > START_SECONDS:
                     log.seek(0)
                     sys.exit(f"{server.name} does not start:\n{log.read()[-2000:]}")
                 time.sleep(0.02)
-            server.note("start", time.perf_counter() - start)
+            server.note("start", time.perf_counter() - since)
             yield
         finally:
             process.terminate()
@@ -193,6 +200,25 @@ def report(servers: list[Server], rounds: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+def image_size(folder: Path) -> str:
+    """Build the image on an engine of the tests' own; tell its size beside what it holds."""
+    try:
+        with start(folder) as engine:
+            build = [sys.executable, "-m", "src.image", "build"]
+            done = subprocess.run(build, env=engine.variables, stdout=subprocess.PIPE, check=True)
+            image = done.stdout.decode().split()[-1]
+            told = [engine.docker("inspect", "--format", "{{.Size}}", it) for it in (image, BASE)]
+            command = ["run", "--rm", "--network=host", image, "/app/.venv/bin/python", "-c", SUM]
+            told.append(engine.docker(*command))
+    except NoEngineError as reason:
+        return f"The image was not built: {reason}.\n"
+    whole, base, packages = (int(size) / 1e6 for size in told)
+    return (
+        f"The image is {whole:.0f} MB: {base:.0f} MB of base and {whole - base:.0f} MB on top, for "
+        f"{packages:.0f} MB of packages without bytecode ({(whole - base) / packages:.2f} of it).\n"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the service.")
     parser.add_argument("--no-bentoml", action="store_true")
@@ -214,11 +240,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         if not options.no_bentoml:
             servers.append(Server("BentoML", bentoml(Path(folder)), wraps=True))
-        for _ in range(options.rounds):
+        for _ in tqdm(range(options.rounds), desc="services in turn", unit="round"):
             for server in servers:
                 with running(server, rows[0]):
                     measure(server, rows, expected, classes)
-    text = report(servers, options.rounds)
+        text = report(servers, options.rounds) + "\n" + image_size(Path(folder) / "engine")
     print(text)
     if options.rounds == ROUNDS and not options.no_bentoml:
         RESULTS.write_text(text, encoding="utf-8", newline="\n")

@@ -100,6 +100,7 @@ def start(folder: Path) -> Iterator[Engine]:
     lacking = {package for name, package in PROGRAMS.items() if not shutil.which(name)}
     if lacking:
         raise NoEngineError(f"apt-get install {' '.join(sorted(lacking))}")
+    folder.mkdir(exist_ok=True)
     host, registry = f"unix://{folder}/docker.sock", f"127.0.0.1:{free_port()}"
     settings = folder / "registry.yml"
     settings.write_text(

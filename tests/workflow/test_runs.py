@@ -8,6 +8,7 @@ import pytest
 
 from tests.pipeline.dvc_runs import call, commit, git
 from tests.pipeline.projects import ROOT
+from tests.template.conftest import lend_environment, make
 from tests.workflow.runs import edit, make_quick, repro
 
 BOUND = "accuracy: {min: 0.90, max_drop: 0.02}"
@@ -46,6 +47,7 @@ def test_a_fork_without_secrets(clone, hub):
     assert not (hub.store / "cache").exists()  # saved on main only
 
     pushed = hub.push(clone)
+    assert "no champion: this is the first model" in pushed.log
     assert "nothing to restore" in pushed.log
     assert "which holds every output" in pushed.report
     (entry,) = (hub.store / "cache").iterdir()
@@ -70,7 +72,10 @@ def test_a_generated_project(tmp_path, hub):
         HOME=str(tmp_path / "home"),
     )
     project = make_quick(tmp_path / "ml-pipeline")
-    assert lines(hub.pull_request(project).report)[0] == "# ✅ Passed"
+    lend_environment(project)
+    assert "the report: report/report.html" in make(project, "ci")
+    assert lines((project / "report/report.md").read_text("utf-8"))[0] == "# ✅ Passed"
+    assert git(project, "status", "--porcelain") == ""
     assert "which holds every output" in hub.push(project).report
 
 
