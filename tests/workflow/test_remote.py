@@ -1,5 +1,6 @@
 """Where the data comes from, and what is said when a remote fails."""
 
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -10,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from src import remote
+from src.files import sha256
 from tests.faulty import ERROR_500, Proxy, answering
+from tests.pipeline.dvc_runs import call
 from tests.s3 import S3
 from tests.workflow.runs import step
 
@@ -132,6 +135,21 @@ def test_a_server_that_dies_in_the_middle_of_a_push(clone, s3):
     whole = {path.name: path.stat().st_size for path in cached if path.is_file()}
     assert sizes
     assert sizes.items() <= whole.items()
+
+
+def test_a_large_file_comes_back_whole(clone, s3):
+    """In parts, each of which this server sends with the checksum of the whole."""
+    raw = clone / "data/raw.csv"
+    raw.unlink()  # the cache may share its bytes
+    raw.write_bytes(os.urandom(1_000_000) * 60)
+    digest = sha256(raw)
+    call(clone, "dvc", "add", "--quiet", "data/raw.csv")
+    set_up(clone, s3)
+    push(clone, s3, 0)
+    raw.unlink()
+    shutil.rmtree(clone / ".dvc/cache")
+    step(clone, "src.remote", "pull", "--everything", variables=s3.credentials)
+    assert sha256(raw) == digest
 
 
 def test_a_push_is_believed_when_the_remote_holds_all(clone, s3):
