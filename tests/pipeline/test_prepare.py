@@ -1,3 +1,4 @@
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -6,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from src import prepare
 from src.errors import UserError
 from src.params import Prepare
 from src.prepare import choose_test, drop_duplicates
@@ -30,10 +32,13 @@ def chosen(values: list[Any], **others: Any) -> np.ndarray:
 
 
 def test_first_of_equal_rows_stays():
+    day, night = datetime(2026, 1, 1), datetime(2026, 1, 1, 22)
     table = pa.table(
         {
             "number": [2.0, 1.0, None, 2.0, None, 2.0, 1.0],
             "text": ["b", None, "c", "b", "c", "B", None],
+            "flag": [True, False, True, True, True, True, False],
+            "time": pa.array([day, None, night, day, night, day, None], pa.timestamp("us")),
             "row": [0, 0, 0, 0, 0, 0, 1],
         }
     )
@@ -42,13 +47,36 @@ def test_first_of_equal_rows_stays():
     assert kept.schema == table.schema
 
 
-def test_rows_whose_hashes_collide_are_compared(monkeypatch):
-    def hash_alike(frame, index):
-        return pd.Series(np.zeros(len(frame), dtype="uint64"))
+@pytest.mark.parametrize(
+    "values",
+    [
+        [0.0, 1.0, 2.0],
+        [1, 2, 1 << 33],
+        ["a", "b", None],
+        [True, False],
+        [datetime(2026, 1, 1), datetime(2026, 1, 2)],
+    ],
+)
+def test_rows_that_differ_in_one_value_stay(values):
+    alike = [values[0]] * len(values)
+    table = pa.table({"before": alike, "x": values, "after": alike})
+    assert drop_duplicates(table) is table
 
-    monkeypatch.setattr(pd.util, "hash_pandas_object", hash_alike)
+
+def test_both_zeros_are_equal():
+    assert drop_duplicates(pa.table({"x": [0.0, 1.0, -0.0]}))["x"].to_pylist() == [0.0, 1.0]
+
+
+def test_rows_whose_hashes_collide_are_compared(monkeypatch):
+    monkeypatch.setattr(prepare, "_hash_rows", lambda table: np.zeros(len(table), np.uint64))
     table = pa.table({"x": [1, 2, 1, 3]})
     assert drop_duplicates(table)["x"].to_pylist() == [1, 2, 3]
+
+
+def test_hashes_of_small_numbers_hardly_collide():
+    x, y, z = (axis.ravel() for axis in np.mgrid[:60, :60, :60])
+    table = pa.table({"x": x.astype(float), "y": y.astype(float), "z": z})
+    assert len(np.unique(prepare._hash_rows(table))) == len(table)
 
 
 def test_duplicates_far_apart_are_found():
