@@ -67,6 +67,12 @@ def test_both_zeros_are_equal():
     assert drop_duplicates(pa.table({"x": [0.0, 1.0, -0.0]}))["x"].to_pylist() == [0.0, 1.0]
 
 
+def test_missing_values_are_equal_whatever_lies_beneath():
+    beneath = pa.array([1.0, 2.0, 3.0]).buffers()[1]
+    missing = pa.Array.from_buffers(pa.float64(), 3, [pa.py_buffer(bytes([0b100])), beneath])
+    assert drop_duplicates(pa.table({"x": missing}))["x"].to_pylist() == [None, 3.0]
+
+
 def test_rows_whose_hashes_collide_are_compared(monkeypatch):
     monkeypatch.setattr(prepare, "_hash_rows", lambda table: np.zeros(len(table), np.uint64))
     table = pa.table({"x": [1, 2, 1, 3]})
