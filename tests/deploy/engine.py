@@ -16,6 +16,7 @@ PROGRAMS = {
     "dockerd": "docker.io",
     "docker-registry": "docker-registry",
     "mmdebstrap": "mmdebstrap",
+    "/usr/sbin/sshd": "openssh-server",
 }
 BASE = "python:3.11-slim"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")

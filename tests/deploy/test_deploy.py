@@ -13,6 +13,7 @@ import urllib.request
 from pathlib import Path
 
 from tests.deploy.engine import Engine, free_port
+from tests.deploy.ssh import reach
 from tests.pipeline.dvc_runs import commit, dvc, git, make_git_project
 from tests.pipeline.projects import ROOT
 
@@ -113,6 +114,16 @@ def test_from_a_commit_to_production_and_back(engine: Engine, tmp_path: Path, ca
     tested = project.run("pytest", "tests/integration", "--base-url", url, "-q")
     assert "1000 of 1000 requests answered right" in tested
     assert "failed" not in tested
+
+    with reach(engine, tmp_path / "ssh") as through_ssh:
+        assert "serves already" in project.run("src.deploy", given=staging | through_ssh)
+        other = staging | {"IMAGE": project.derive(image, "ENV COMMIT=other")}
+        assert "serves now" in project.run("src.deploy", given=other | through_ssh)
+        stranger = through_ssh | {"HOME": str(tmp_path)}  # who has no key
+        said = project.run("src.deploy", given=staging | stranger, status=1)
+        assert said.startswith("error: docker "), said
+        assert len(said.splitlines()) == 1
+    assert version(int(staging["PORT"]))["commit"] == "other"
 
     production = {"ENV": "production", "PORT": str(free_port()), "IMAGE": image}
     port = int(production["PORT"])
