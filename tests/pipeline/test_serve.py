@@ -1,5 +1,6 @@
 """The service on loopback, over real connections, with the small projects' models."""
 
+import asyncio
 import concurrent.futures
 import contextlib
 import http.client
@@ -474,6 +475,27 @@ def test_sigterm_finishes_what_is_under_way(trained_once: Path, tmp_path: Path):
         assert b'"class"' in answer
         assert running.wait(10) == 0
     assert not health.is_ready(check)
+
+
+def test_no_part_of_an_answer_waits_for_the_client():
+    """As it would for 40 ms where TCP_NODELAY is not set."""
+    found = []
+
+    async def connect() -> None:
+        (listening,) = serve.listen("127.0.0.1", 0, None)
+
+        async def note(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            connected = writer.get_extra_info("socket")
+            found.append(connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        async with await asyncio.start_server(note, sock=listening):
+            reader, writer = await asyncio.open_connection(*listening.getsockname())
+            await reader.read()
+            writer.close()
+
+    asyncio.run(connect())
+    assert found == [1]
 
 
 def test_port_that_is_taken_ends_with_one_line(trained_once: Path):
