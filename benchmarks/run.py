@@ -255,18 +255,23 @@ def growth_tables(pairs: dict[int, Pair], stages: dict[int, dict[str, Run]]) -> 
                 f"| {one.memory / 1e6:.0f} MB | {one.memory / rows:,.0f} B |"
             )
     if len(stages) > 2:
-        lines += ["", *linearity(stages)]
+        references = {rows: pair.theirs for rows, pair in pairs.items()}
+        lines += ["", *linearity(stages, references)]
     return lines
 
 
-def linearity(stages: dict[int, dict[str, Run]]) -> Iterator[str]:
-    """Compare the two largest sizes, less what the smallest takes, which is mostly start-up."""
+def linearity(stages: dict[int, dict[str, Run]], references: dict[int, Run]) -> Iterator[str]:
+    """Compare the two largest sizes, less what the smallest takes, which is mostly start-up.
+
+    The reference of `prepare` shows what is the machine's own: memory may slow down as it fills.
+    """
     least, large, largest = sorted(stages)[0], *sorted(stages)[-2:]
     span = f"{large:,} to {largest:,} rows"
     yield f"| stage, {span} | power of time | at most | of memory | at most |"
     yield "|---|" + "--:|" * 4
-    for stage in STAGES:
-        first, second, third = (stages[rows][stage] for rows in (least, large, largest))
+    series = [(stage, {rows: found[stage] for rows, found in stages.items()}) for stage in STAGES]
+    for name, runs in [*series, ("the reference", references)]:
+        first, second, third = (runs[rows] for rows in (least, large, largest))
         step = math.log((largest - least) / (large - least))
         powers = [
             # A stage that hardly grows has no power: its growth is noise.
@@ -276,7 +281,7 @@ def linearity(stages: dict[int, dict[str, Run]]) -> Iterator[str]:
                 (first.memory, second.memory, third.memory),
             )
         ]
-        yield f"| {stage} | " + " | ".join(judged(power, "growth") for power in powers) + " |"
+        yield f"| {name} | " + " | ".join(judged(power, "growth") for power in powers) + " |"
 
 
 def machine() -> str:
