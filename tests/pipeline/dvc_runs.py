@@ -16,6 +16,14 @@ IDENTITY = {
     for role in ("AUTHOR", "COMMITTER")
     for what in ("NAME", "EMAIL")
 }
+EMBEDDED = """\
+[core]
+    remote = embedded
+    analytics = false
+    check_update = false
+['remote "embedded"']
+    url = ../data/remote
+"""
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -63,10 +71,14 @@ def repro(folder: Path, *arguments: str, status: int = 0) -> list[str]:
 
 
 def make_git_project(folder: Path, task: str = "binary") -> Path:
-    """Make a project with DVC in a new Git repository, which has no commit yet."""
+    """Make a project with DVC in a new Git repository, which has no commit yet.
+
+    Its remote is the embedded one, whatever the one of the project that holds these tests is.
+    """
     make_project(folder, task, code=True)
     (folder / ".dvc").mkdir()
-    for name in (".gitattributes", ".dvc/config", ".dvc/.gitignore"):
+    for name in (".gitattributes", ".dvc/.gitignore"):
         shutil.copy(ROOT / name, folder / name)
+    (folder / ".dvc/config").write_text(EMBEDDED)
     git(folder, "init", "--quiet")
     return folder
