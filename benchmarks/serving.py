@@ -13,7 +13,6 @@ import http.client
 import json
 import math
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -30,7 +29,7 @@ from tqdm import tqdm
 
 from src import tables
 from src.model import MODEL, SIDECAR, read_sidecar
-from tests.deploy.engine import BASE, NoEngineError, start
+from tests.deploy.engine import BASE, NoEngineError, free_port, start
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "serving.md"
@@ -62,11 +61,6 @@ class Server:
 
     def figure(self, name: str) -> float:
         return median(self.figures.get(name, [math.nan]))
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @contextlib.contextmanager
