@@ -28,20 +28,20 @@ def drop_duplicates(table: pa.Table) -> pa.Table:
 
 
 def _hash_rows(table: pa.Table) -> np.ndarray:
-    """Give each row a number: the same to equal rows, hardly ever to others."""
+    """Give each row of one or more a number: the same to equal rows, hardly ever to others."""
     columns = [
         pa.chunked_array([_encode(column).cast(pa.int64())])
         if pa.types.is_string(column.type) or pa.types.is_boolean(column.type)
         else column
         for column in table.columns
     ]
-    hashes = [np.zeros(0, np.uint64)]
+    hashes = []
     # Batches that stay in the processor's cache.
     for batch in pa.table(columns, table.column_names).to_batches(max_chunksize=50_000):
         total = np.zeros(len(batch), np.uint64)
         for column in batch.columns:
             total ^= _bits(column)
-            total *= np.uint64(0x9E3779B97F4A7C15)  # odd: loses nothing
+            total *= np.uint64(0x9E3779B97F4A7C15)  # odd, so that nothing is lost
             total ^= total >> np.uint64(32)
         hashes.append(total)
     return np.concatenate(hashes)
