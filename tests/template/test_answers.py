@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import yaml  # type: ignore[import-untyped]
 from cookiecutter.exceptions import FailedHookException  # type: ignore[import-untyped]
+from jinja2.exceptions import SecurityError
 from markdown_it import MarkdownIt
 from ruamel.yaml import YAML
 
@@ -145,6 +146,7 @@ def test_right_answers(answers: dict[str, str], generate: Generate, table: Path)
         "back\\slash \\n \\u0041 at the end\\",
         "{one} brace, ${HOME}, $(touch broken), `touch broken`",
         '"""); __import__("os").mkdir("broken") #',
+        '{{ cycler.__init__.__globals__.os.mkdir("broken") }} {{ 7 * 7 }} {% raw %} {# {{',
         "<b>&amp;</b> *not bold* _nor this_ [no](link) # | ~~x~~ $a$",
         "Äpfel, 東京の林檎, 🍎👩‍💻",
         ": - yaml? !tag &anchor @ % true",
@@ -174,15 +176,23 @@ def test_any_text_comes_out_right(text: str, generate: Generate, tmp_path: Path)
     assert not list(tmp_path.rglob("broken"))
 
 
+def test_what_no_command_line_can_hold_runs_in_a_sandbox(
+    generate: Generate, tmp_path: Path
+) -> None:
+    """JSON given to cruft can hold the sign that marks the templates in cookiecutter.json."""
+    with pytest.raises(SecurityError):
+        generate(author='\0{{ cycler.__init__.__globals__.os.mkdir("broken") }}')
+    assert not list(tmp_path.iterdir())
+
+
 # Answers, and for each that is wrong what the message says is allowed.
 WRONG: list[tuple[dict[str, str], dict[str, str]]] = [
     (
-        {"project_slug": "two words", "author": "two\nlines", "description": "{{ 7 * 7 }}"}
+        {"project_slug": "two words", "author": "two\nlines"}
         | {"task": "regression", "metric": "accuracy", "bound": "high", "remote_url": "s3://b"},
         {
             "project_slug": "a folder name",
             "author": "one line of text",
-            "description": "text without {{",
             "task": "with the demo's data binary",
             "metric": "for regression one of rmse, mae",
             "bound": "a number, such as 0.9",
@@ -203,9 +213,8 @@ WRONG: list[tuple[dict[str, str], dict[str, str]]] = [
     ),
     (
         {"project_slug": "CON", "bound": "1.01", "remote": "gcs", "remote_url": "s3://b"}
-        | {"s3_region": "r", "s3_endpoint": "h", "author": "{{ cycler.__init__.__globals__.os }}"},
+        | {"s3_region": "r", "s3_endpoint": "h"},
         {
-            "author": "text without {{",
             "project_slug": "a folder name",
             "bound": "for accuracy a finite number from 0 to 1",
             "remote_url": "for gcs a URL such as gs://bucket/path",

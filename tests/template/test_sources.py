@@ -77,7 +77,9 @@ def test_checkout_without_links(
 
 
 def test_answers_on_the_command_line_and_replayed(template: Path, here: Path) -> None:
-    cookiecutter("--no-input", template, "project_name=Fruit & Co", "bound=0.93", "license=MIT")
+    cookiecutter(
+        "--no-input", template, "project_name=Fruit & {{ Co }}", "bound=0.93", "license=MIT"
+    )
     first = contents(here / "fruit-co")
     shutil.rmtree(here / "fruit-co")
     cookiecutter("--replay", template)
@@ -87,7 +89,7 @@ def test_answers_on_the_command_line_and_replayed(template: Path, here: Path) ->
 
 def test_answers_typed(template: Path, here: Path) -> None:
     """Sixteen questions, of which Enter accepts the default."""
-    answers = ["Typed {a}"] + [""] * 10 + ["0.91"] + [""] * 5
+    answers = ["Typed {{ a }}"] + [""] * 10 + ["0.91"] + [""] * 5
     done = subprocess.run(
         [BIN / "cookiecutter", template], input="\n".join(answers), capture_output=True, text=True
     )
@@ -128,6 +130,7 @@ def test_cruft(
     """Create, commit, change the root, update: the change arrives, the project's own stays."""
     source = Path(shutil.copytree(template, here / "source", symlinks=True))
     answers = {"data": "table.csv", "task": "regression", "target": "price", "bound": "1"}
+    answers["description"] = "{{ 7 if 1 }} is not run"
     extra = ["--extra-context", json.dumps(answers)] if own else []
     cruft("create", "--no-input", source, *extra)
     project = here / "ml-pipeline"
@@ -155,4 +158,5 @@ def test_cruft(
     assert (project / "src/train.py").read_text().startswith("# newer\n")
     assert (project / "params.yaml").read_text().endswith("# mine\n")
     assert not own or raw.exists()
+    assert not own or "\n{{ 7 if 1 }} is not run\n" in (project / "README.md").read_text()
     cruft("check")
