@@ -1,7 +1,7 @@
 """Check every answer before anything is written, and name all that is wrong in one message.
 
 Runs in the project's folder, still empty, under whatever Python runs Cookiecutter: only the
-standard library. What is right with data of one's own is left here as raw.csv or raw.parquet.
+standard library. What is right with data of one's own is left here as .raw.csv.new.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,13 @@ from pathlib import Path
 CONTEXT = json.loads(r"""{{ cookiecutter | tojson }}""")  # {% raw %}
 ANSWERS = {key: str(value) for key, value in CONTEXT.items() if not key.startswith("_")}
 RAW = Path(CONTEXT["__raw"]).name
+DATA = Path(f".{RAW}.new")  # until post_gen_project puts it in place
+
+# `cruft update` and `cruft diff` make the project anew in a temporary folder, without its data.
+UPDATING = "_commit" in CONTEXT and (
+    Path.cwd().parent.parent.samefile(tempfile.gettempdir())
+    and re.fullmatch(r"tmp[a-z0-9_]{8}", Path.cwd().parent.name)
+)
 
 # For each task the metrics that src/metrics.py computes, with the bounds that can be met.
 SCORE, ERROR = (0.0, 1.0), (0.0, float("inf"))
@@ -47,19 +55,31 @@ Problems = Iterator[tuple[str, str]]
 def text_problems() -> Problems:
     """Find answers that no file could hold."""
     for key, answer in ANSWERS.items():
-        if any(unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") for sign in answer):
+        if plain(answer) != answer:
             yield key, "one line of text, without control characters"
     for key in ("project_name", "description", "author"):
         if not ANSWERS[key].strip():
             yield key, "some text"
 
 
+def plain(text: str) -> str:
+    """Blank the characters that YAML, TOML or a terminal does not take as text."""
+    hidden = ("Cc", "Cs", "Zl", "Zp")  # control, surrogate, line ends
+    return "".join(
+        " " if unicodedata.category(sign) in hidden or ord(sign) & 0xFFFE == 0xFFFE else sign
+        for sign in text
+    )
+
+
 def slug_problems() -> Problems:
     """Find a name that cannot be a folder on every system and a package."""
     slug = ANSWERS["project_slug"]
     reserved = re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", slug, re.IGNORECASE)
-    if reserved or not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?", slug):
-        yield "project_slug", "a folder name of letters, digits, - _ . (first and last no sign)"
+    if reserved:
+        yield "project_slug", "a folder name that Windows does not keep for itself"
+    elif not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?", slug):
+        allowed = "a folder name of up to 100 letters, digits, - _ . (first and last no sign)"
+        yield "project_slug", allowed
 
 
 def gate_problems() -> Problems:
@@ -112,14 +132,18 @@ def fetch(source: str) -> Path:
     if not source.partition("?")[0].lower().endswith((".csv", ".parquet")):
         raise ValueError("demo, or the path or URL of a .csv or .parquet file")
     if source.lower().startswith(("http://", "https://")):
-        from urllib.request import urlopen  # not for every answer: it takes as long as all the rest
+        # Not for every answer: they take as long as all the rest.
+        from http.client import HTTPException
+        from urllib.request import urlopen
 
         try:
-            with urlopen(source, timeout=60) as page, open(RAW, "wb") as file:  # noqa: S310, PTH123
+            with urlopen(source, timeout=60) as page, DATA.open("wb") as file:  # noqa: S310
                 shutil.copyfileobj(page, file)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, HTTPException) as error:
             raise ValueError(f"a URL that can be read: {error}") from None
-        return Path(RAW)
+        return DATA
+    if re.match(r"\w{2,}://", source):
+        raise ValueError("a path, or a URL that starts with http:// or https://")
     # Cookiecutter and Cruft change the folder; the shell's is still in PWD.
     for folder in (os.environ.get("PWD", ".."), ".."):
         path = Path(folder, source).expanduser() if source[0] != "~" else Path(source).expanduser()
@@ -140,7 +164,7 @@ def read_target(path: Path) -> tuple[list[str], set[str]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.reader(file)
-            header = next(rows, [])
+            header = next(filter(None, rows), [])  # the pipeline skips blank lines too
             at = header.index(target) if target in header else None
             values = set() if at is None else {row[at] for row in rows if len(row) > at}
     except UnicodeDecodeError:
@@ -149,25 +173,46 @@ def read_target(path: Path) -> tuple[list[str], set[str]]:
         raise ValueError(f"a CSV file; this one cannot be read: {error}") from None
     if not header:
         raise ValueError("a file with a header; this one is empty")
+    if len(header) == 1 and (sign := re.search(r"[;\t|]", header[0])):
+        raise ValueError(f"a file with commas between its columns; this one has {sign[0]!r}")
     return header, values - MISSING
 
 
 def read_parquet_target(path: Path) -> tuple[list[str], set[str]]:
-    """Read a Parquet file's target where pyarrow is at hand; else the pipeline will check it."""
+    """Read a Parquet file's target. Without pyarrow only its name is looked for.
+
+    Raises:
+        ValueError: the file is no such table; the message says what is allowed.
+    """
     with path.open("rb") as file:
         if file.read(4) != b"PAR1":
             raise ValueError("a Parquet file; this one is none")
     try:
         from pyarrow import parquet
     except ImportError:
-        return [], set()
+        found = ANSWERS["target"].encode() in read_footer(path)
+        return [ANSWERS["target"]] if found else [], set()
     try:
         header = parquet.read_schema(path).names
         column = parquet.read_table(path, columns=[ANSWERS["target"]]) if header else None
     except (OSError, ValueError) as error:
         raise ValueError(f"a Parquet file; this one cannot be read: {error}") from None
     values = column.column(0).unique().to_pylist() if column and column.num_columns else []
-    return header, {str(value) for value in values if value is not None}
+    # NaN, which Parquet files may hold beside null, is not equal to itself.
+    return header, {str(value) for value in values if value is not None and value == value}
+
+
+def read_footer(path: Path) -> bytes:
+    """Read the end of a Parquet file, where the columns' names are.
+
+    Its length stands before the last four bytes (https://parquet.apache.org/docs/file-format).
+    """
+    with path.open("rb") as file:
+        end = max(file.seek(0, os.SEEK_END) - 8, 0)
+        file.seek(end)
+        length = min(int.from_bytes(file.read(4), "little"), end)
+        file.seek(end - length)
+        return file.read(length)
 
 
 def own_data_problems(path: Path) -> Problems:
@@ -182,11 +227,18 @@ def own_data_problems(path: Path) -> Problems:
     except ValueError as error:
         yield "data", str(error)
         return
-    if not target or (header and target not in header):
-        listed = ", ".join(header)
-        yield "target", f"a column: {listed if len(listed) < 400 else listed[:400] + ', ...'}"
+    if twice := sorted({name for name in header if header.count(name) > 1}):
+        yield "data", f"a file whose columns have different names; twice: {shown(twice)}"
+    if not target or target not in header:
+        yield "target", f"a column: {shown(header)}" if header else "a column of the file"
     elif values:
         yield from value_problems(task, positive, values)
+
+
+def shown(names: list[str]) -> str:
+    """List names from a file, which may be many and hold control characters."""
+    listed = plain(", ".join(names))
+    return listed if len(listed) < 400 else f"{listed[:400]}, ..."
 
 
 def value_problems(task: str, positive: str, values: set[str]) -> Problems:
@@ -225,11 +277,9 @@ def is_number(text: str) -> bool:
 def main() -> int:
     """Check the answers; put the data here if all are right."""
     problems, source = [*text_problems(), *slug_problems()], None
-    # `cruft update` runs in a project, which has its data.
-    updating = "_commit" in CONTEXT and Path(os.environ.get("PWD", ""), ".cruft.json").exists()
     if ANSWERS["data"] == "demo":
         problems += demo_problems()
-    elif not updating:
+    elif not UPDATING:
         try:
             source = fetch(ANSWERS["data"])
             problems += own_data_problems(source)
@@ -237,14 +287,14 @@ def main() -> int:
             problems.append(("data", str(error)))
     problems += [*gate_problems(), *remote_problems()]
     if not problems:
-        if source and source != Path(RAW):
-            shutil.copyfile(source, RAW)
+        if source and source != DATA:
+            shutil.copyfile(source, DATA)
         return 0
     print("Nothing was made, as these answers cannot be right:", file=sys.stderr)
     for key, allowed in problems:
-        found = json.dumps(ANSWERS[key], ensure_ascii=True) if ANSWERS[key] else "empty"
+        found = json.dumps(ANSWERS[key], ensure_ascii=False) if ANSWERS[key] else "empty"
         print(f"  {key} is {found}; allowed: {allowed}", file=sys.stderr)
-    Path(RAW).unlink(missing_ok=True)
+    DATA.unlink(missing_ok=True)
     remove_folders_above()
     return 1
 

@@ -150,6 +150,8 @@ def test_right_answers(answers: dict[str, str], generate: Generate, table: Path)
         "<b>&amp;</b> *not bold* _nor this_ [no](link) # | ~~x~~ $a$",
         "Äpfel, 東京の林檎, 🍎👩‍💻",
         ": - yaml? !tag &anchor @ % true",
+        "- no list",
+        "1. FC Köln",
         "no",
     ],
 )
@@ -188,11 +190,12 @@ def test_what_no_command_line_can_hold_runs_in_a_sandbox(
 # Answers, and for each that is wrong what the message says is allowed.
 WRONG: list[tuple[dict[str, str], dict[str, str]]] = [
     (
-        {"project_slug": "two words", "author": "two\nlines"}
+        {"project_slug": "two words", "author": "two\nlines", "description": "\ufffe"}
         | {"task": "regression", "metric": "accuracy", "bound": "high", "remote_url": "s3://b"},
         {
             "project_slug": "a folder name",
             "author": "one line of text",
+            "description": "one line of text",
             "task": "with the demo's data binary",
             "metric": "for regression one of rmse, mae",
             "bound": "a number, such as 0.9",
@@ -240,6 +243,10 @@ WRONG: list[tuple[dict[str, str], dict[str, str]]] = [
         },
     ),
     (
+        {"data": "s3://bucket/t.csv"} | MULTICLASS,
+        {"data": "a path, or a URL that starts with http"},
+    ),
+    (
         {"data": "none.csv", "remote": "azure", "remote_url": "b/c"} | MULTICLASS,
         {
             "data": "a file that exists; none is at /",
@@ -254,7 +261,7 @@ WRONG: list[tuple[dict[str, str], dict[str, str]]] = [
         },
     ),
     (
-        {"data": "http://127.0.0.1:9/t.csv", "remote": "s3", "remote_url": "s3://b/' c"}
+        {"data": "http://127.0.0.1:9/my t.csv", "remote": "s3", "remote_url": "s3://b/' c"}
         | MULTICLASS,
         {"data": "a URL that can be read", "remote_url": "for s3 a URL such as"},
     ),
@@ -340,8 +347,12 @@ def test_bad_files(generate: Generate, tmp_path: Path, capfd: pytest.CaptureFixt
     (tmp_path / "empty.csv").touch()
     (tmp_path / "text.parquet").write_text("no parquet")
     (tmp_path / "cut.parquet").write_bytes(b"PAR1 and no more")
+    (tmp_path / "german.csv").write_text("size;ripe\n1,5;2\n")
+    (tmp_path / "twice.csv").write_text("\n\nprice,a,a\n1.5,2,3\n2.5,3,4\n")
     for name, phrase in {
         "latin.csv": "a file in UTF-8",
+        "german.csv": "a file with commas between its columns; this one has ';'",
+        "twice.csv": "a file whose columns have different names; twice: a\n",
         "empty.csv": "a file with a header",
         "text.parquet": "a Parquet file; this one is none",
         "cut.parquet": "a Parquet file; this one cannot be read",
@@ -349,7 +360,21 @@ def test_bad_files(generate: Generate, tmp_path: Path, capfd: pytest.CaptureFixt
         with pytest.raises(FailedHookException):
             generate(data=name, **REGRESSION)
         assert f"allowed: {phrase}" in capfd.readouterr().err
-    assert len(list(tmp_path.iterdir())) == 4
+    assert len(list(tmp_path.iterdir())) == 6
+
+
+def test_parquet_without_pyarrow(
+    generate: Generate, table: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    """As under `uvx cookiecutter`: at least the target's name is looked for."""
+    (tmp_path / "none/pyarrow").mkdir(parents=True)
+    (tmp_path / "none/pyarrow/__init__.py").write_text("raise ImportError")
+    pd.read_csv(table).to_parquet("t.parquet")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "none"))
+    assert (generate(data="t.parquet", **REGRESSION) / "data/raw.parquet").exists()
+    with pytest.raises(FailedHookException):
+        generate(data="t.parquet", project_slug="x", **REGRESSION | {"target": "prize"})
+    assert 'target is "prize"; allowed: a column of the file' in capfd.readouterr().err
 
 
 def test_parquet(

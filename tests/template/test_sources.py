@@ -105,6 +105,18 @@ def test_data_is_found_from_the_shells_folder(template: Path, here: Path, table:
     assert (here / "out/ml-pipeline/data/raw.csv").read_bytes() == table.read_bytes()
 
 
+def test_a_folder_that_exists_loses_nothing(template: Path, here: Path, table: Path) -> None:
+    (here / "fruit").mkdir()
+    mine = table.rename(here / "fruit/raw.csv")
+    before = mine.read_bytes()
+    answers = ("project_slug=fruit", f"data={mine}", "task=regression", "target=price")
+    for bound, status in (("-1", 1), ("1", 0)):
+        options = ("--no-input", "--overwrite-if-exists", template, *answers, f"bound={bound}")
+        cookiecutter(*options, status=status)
+        assert mine.read_bytes() == before
+    assert (here / "fruit/data/raw.csv").read_bytes() == before
+
+
 @pytest.mark.parametrize("links", [True, False])
 def test_refused_hooks_stop(links: bool, template: Path, here: Path) -> None:
     source = template if links else here / "windows"
@@ -113,6 +125,15 @@ def test_refused_hooks_stop(links: bool, template: Path, here: Path) -> None:
     said = cookiecutter("--no-input", "--accept-hooks=no", source, status=1)
     assert "run it with its hooks (--accept-hooks=yes)" in said
     assert not (here / "ml-pipeline").exists()
+
+
+def test_folder_is_no_template(template: Path, here: Path) -> None:
+    """Cookiecutter renders its name twice, and the hooks that refuse it may be refused."""
+    slug = 'project_slug={{ cycler.__init__.__globals__.os.mkdir("broken") }}'
+    for accept in ("yes", "no"):
+        cookiecutter("--no-input", f"--accept-hooks={accept}", template, slug, status=1)
+        assert not list(here.rglob("broken"))
+        assert not list(template.rglob("broken"))
 
 
 def test_cruft_needs_links(without_links: Path, here: Path) -> None:
@@ -134,6 +155,7 @@ def test_cruft(
     extra = ["--extra-context", json.dumps(answers)] if own else []
     cruft("create", "--no-input", source, *extra)
     project = here / "ml-pipeline"
+    assert (project / ".git").exists()  # so that `make repro` runs
     if not own:
         different = [name for name in expected if (project / name).read_bytes() != expected[name]]
         assert different == ["README.md"]  # where cruft need not be linked any more
@@ -151,8 +173,9 @@ def test_cruft(
     (source / "src/train.py").write_text("# newer\n" + (ROOT / "src/train.py").read_text())
     (source / "src/novel.py").write_text('"""New."""\n')
     commit(source)
+    said = cruft("update", "--skip-apply-ask", "--project-dir", "ml-pipeline")
+    assert "Ready" not in said
     os.chdir(project)
-    run(BIN / "cruft", "update", "--skip-apply-ask", variables={"PWD": str(project)})
     changed = run("git", "status", "--porcelain").split("\n")
     assert {line[3:] for line in changed if line} == {".cruft.json", "src/novel.py", "src/train.py"}
     assert (project / "src/train.py").read_text().startswith("# newer\n")
