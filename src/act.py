@@ -15,9 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from src import errors, findings
+from src import base, errors, findings
 from src.git import git
-from src.report import find_base
 
 STAND_INS = Path(".github/stand-ins")
 USES = re.compile(r"uses: (([\w-]+)/([\w-]+))(?:/[\w/-]+)?@([0-9a-f]{40})")
@@ -97,7 +96,7 @@ def main() -> int:
     """Run the pull request's workflow on the last commit; leave its report in report/."""
     if git("status", "--porcelain"):
         print("only what is committed is checked, as on GitHub", file=sys.stderr)
-    payload = {"pull_request": {"number": 0, "base": {"sha": find_base()}}}
+    payload = {"pull_request": {"number": 0, "base": {"sha": base.find()}}}
     with tempfile.TemporaryDirectory() as name:
         clone, store = Path(name, "clone"), Path(name, "store")
         git("clone", "--quiet", ".", str(clone))

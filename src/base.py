@@ -1,10 +1,37 @@
 """The branch that a change goes to, or the commit before a push: what Git holds there."""
 
 import json
+import os
 from typing import Any
 
 from src.errors import UserError
 from src.git import git
+
+
+def find() -> str:
+    """Give the champion's revision: BASE of the workflow, or the main branch on a desk."""
+    if "BASE" in os.environ:
+        return os.environ["BASE"]
+    for revision in ("origin/main", "main"):
+        try:
+            return git("rev-parse", "--verify", "--quiet", revision)
+        except UserError:
+            continue
+    return ""
+
+
+def history(revision: str, *paths: str) -> list[str]:
+    """Give the last hundred commits of a branch that changed a file, the oldest first.
+
+    Args:
+        revision: where the branch ends; as for `read`.
+        paths: the files, from the project's root.
+    """
+    if not _exists(revision):
+        return []
+    return git(
+        "log", "--first-parent", "--reverse", "-100", "--format=%H", revision, "--", *paths
+    ).split()
 
 
 def read(revision: str, path: str) -> str | None:
@@ -18,16 +45,22 @@ def read(revision: str, path: str) -> str | None:
     Raises:
         UserError: the revision is not in this clone.
     """
-    if not revision.strip("0"):
+    if not _exists(revision):
         return None
-    try:
-        git("rev-parse", "--verify", "--quiet", "--end-of-options", revision + "^{commit}")
-    except UserError:
-        raise UserError(f"{revision}: no such commit in this clone; fetch it first") from None
     if not git("ls-tree", "--name-only", revision, "--", path):
         return None
     prefix = git("rev-parse", "--show-prefix")
     return git("show", f"{revision}:{prefix}{path}")
+
+
+def _exists(revision: str) -> bool:
+    if not revision.strip("0"):
+        return False
+    try:
+        git("rev-parse", "--verify", "--quiet", "--end-of-options", revision + "^{commit}")
+    except UserError:
+        raise UserError(f"{revision}: no such commit in this clone; fetch it first") from None
+    return True
 
 
 def read_json(revision: str, path: str) -> Any:

@@ -15,7 +15,7 @@ from src.errors import UserError
 def replacing(*targets: Path) -> Iterator[tuple[Path, ...]]:
     """Give a temporary path for each target; rename all of them when the block succeeds.
 
-    A block that fails, or a process that is killed, leaves the targets as they were.
+    A block that fails, or a process that is killed in it, leaves the targets as they were.
 
     Args:
         targets: files or folders to write.
@@ -27,15 +27,18 @@ def replacing(*targets: Path) -> Iterator[tuple[Path, ...]]:
     for draft in drafts:
         draft.parent.mkdir(parents=True, exist_ok=True)
         _remove(draft)  # left by a run that was killed
+    for target in targets:
+        old = _old(target)
+        if old.exists() and not target.exists():  # killed between two renames
+            old.rename(target)
+        _remove(old)
     try:
         yield drafts
         for draft, target in zip(drafts, targets, strict=True):
             if target.is_dir():  # a folder cannot be renamed over another
-                old = target.with_name(f".{target.name}.old.tmp")
-                _remove(old)
-                target.rename(old)
+                target.rename(_old(target))
                 draft.rename(target)
-                _remove(old)
+                _remove(_old(target))
             else:
                 draft.replace(target)
     except OSError as error:
@@ -45,6 +48,10 @@ def replacing(*targets: Path) -> Iterator[tuple[Path, ...]]:
     finally:
         for draft in drafts:
             _remove(draft)
+
+
+def _old(target: Path) -> Path:
+    return target.with_name(f".{target.name}.old.tmp")
 
 
 def _remove(path: Path) -> None:

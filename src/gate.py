@@ -2,7 +2,7 @@
 
 Exit status: 0 passed, 1 rejected, 2 could not decide. Run on its own, outside DVC, it judges the
 metrics file as it is now; MIN_ACCURACY in the environment raises the bound on accuracy. With
-`--champion REVISION` it also compares with the metrics that Git holds there.
+`--champion REVISION` it also compares with the metrics of the last model that passed up to there.
 """
 
 import argparse
@@ -22,6 +22,11 @@ from src.params import Bound
 METRICS = Path("metrics/evaluate/metrics.json")
 REPORT = Path("metrics/gate.json")
 COMPARED = Path("report/gate.json")
+
+# Which way a metric is better; one that is in neither is an error if it only has an upper bound.
+ERRORS = {"rmse", "mae", "mape", "log_loss", "brier"}
+SCORES = {"accuracy", "balanced_accuracy", "roc_auc", "average_precision", "r2"}
+SCORES |= {f"{name}{ending}" for name in ("f1", "precision", "recall") for ending in ("", "_macro")}
 
 
 @dataclass(frozen=True)
@@ -68,8 +73,7 @@ def _judge(name: str, metrics: dict[str, Any], bound: Bound, champion: dict[str,
         elif bound.max is not None and value > bound.max:
             reason = "too high"
         elif bound.max_drop is not None and _is_number(champion.get(name)):
-            # A metric that only has an upper bound, such as an error, is better when low.
-            low_is_better = bound.min is None
+            low_is_better = name in ERRORS or (name not in SCORES and bound.min is None)
             drop = (value - champion[name]) * (1 if low_is_better else -1)
             if round(drop, 6) > bound.max_drop:
                 reason = f"{drop:.6g} worse than the champion, allowed {bound.max_drop:g}"
@@ -119,15 +123,29 @@ def table_of(verdicts: list[Verdict]) -> str:
     return "\n".join(lines)
 
 
-def find_champion(revision: str) -> dict[str, Any] | None:
-    """Read the metrics that Git holds at a revision; None where it holds none."""
+def find_champion(revision: str) -> tuple[str, dict[str, Any]] | None:
+    """Find the last model up to a revision that its own gate let pass.
+
+    A model that was rejected on main is there in Git, but the next one has to beat the one before.
+
+    Returns:
+        Its commit and its metrics; None if there is none.
+    """
     from src import base  # what the stage itself has no use for
 
-    found = base.read_json(revision, METRICS.as_posix())
-    if not isinstance(found, dict):
-        print("no champion: this is the first model")
-        return None
-    print(f"the champion's metrics are those of {revision}")
+    found: tuple[str, dict[str, Any]] | None = None
+    for commit in base.history(revision, METRICS.as_posix(), "params.yaml"):
+        metrics = base.read_json(commit, METRICS.as_posix())
+        try:
+            gate = base.read_yaml(commit, "params.yaml").get("gate")
+            bounds = msgspec.convert(gate, dict[str, Bound])
+        except msgspec.ValidationError:
+            continue
+        champion = found[1] if found else None
+        if isinstance(metrics, dict) and all(
+            verdict.passed for verdict in judge(metrics, bounds, champion)
+        ):
+            found = commit, metrics
     return found
 
 
@@ -140,7 +158,12 @@ def main() -> int:
     metrics = files.read_json(METRICS, "run `dvc repro -f evaluate`")
     if not isinstance(metrics, dict):
         raise UserError(f"{METRICS.as_posix()}: not a JSON object; run `dvc repro -f evaluate`")
-    verdicts = judge(metrics, bounds, None if revision is None else find_champion(revision))
+    champion = None if revision is None else find_champion(revision)
+    if champion:
+        print(f"the champion's metrics are those of {champion[0]}")
+    elif revision is not None:
+        print("no champion: this is the first model")
+    verdicts = judge(metrics, bounds, champion[1] if champion else None)
     passed = all(verdict.passed for verdict in verdicts)
     # A comparison is this run's alone: what DVC and Git keep holds the bounds.
     target = REPORT if revision is None else COMPARED

@@ -61,7 +61,7 @@ def predict(model: Any, rows: Any, actual: Array, task: str, positive: Any = Non
     scores, probabilities = None, hasattr(model, "predict_proba")
     if probabilities:
         scores = model.predict_proba(rows)
-    elif hasattr(model, "decision_function"):
+    elif hasattr(model, "decision_function") and not _compares_pairs(model):
         scores = model.decision_function(rows)
         if scores.ndim == 1:
             scores = np.column_stack([-scores, scores])
@@ -69,6 +69,14 @@ def predict(model: Any, rows: Any, actual: Array, task: str, positive: Any = Non
         classes = classes[::-1]
         scores = scores if scores is None else scores[:, ::-1]
     return Predictions(actual, predicted, classes, scores, probabilities, task == "binary")
+
+
+def _compares_pairs(model: Any) -> bool:
+    """Tell whether the decision function is of pairs of classes (`SVC` with `ovo`)."""
+    return any(
+        name.endswith("decision_function_shape") and shape == "ovo"
+        for name, shape in model.get_params().items()
+    )
 
 
 def headline(predictions: Predictions) -> dict[str, float]:
@@ -140,7 +148,9 @@ def _regression(predictions: Predictions) -> Callable[[Array], Metrics]:
     def measure(weights: Array) -> Metrics:
         total = weights.sum(axis=1)
         squares = weights @ error**2
-        variation = weights @ centred**2 - (weights @ centred) ** 2 / total
+        spread = weights @ centred**2
+        variation = spread - (weights @ centred) ** 2 / total
+        variation[variation <= 1e-12 * spread] = 0  # rounding: all rows are the same
         return {
             "rmse": np.sqrt(squares / total),
             "mae": weights @ np.abs(error) / total,
@@ -179,8 +189,12 @@ def _classification(predictions: Predictions) -> Callable[[Array], Metrics]:
             one = {"f1": f1, "precision": precision, "recall": recall}
             return metrics | areas | {k: np.nan_to_num(v[:, 1]) for k, v in one.items()} | means
         macro = {"f1_macro": f1, "precision_macro": precision, "recall_macro": recall}
-        each = {f"recall_{label}": recalls[:, at] for at, label in enumerate(classes)}
-        return metrics | areas | {k: _mean(v) for k, v in macro.items()} | means | each
+        # A class called `macro` must not hide a metric, nor a slash make a folder of its name.
+        each = {
+            f"recall_{label}".replace("/", "_"): recalls[:, at] for at, label in enumerate(classes)
+        }
+        metrics |= areas | {k: _mean(v) for k, v in macro.items()} | means
+        return metrics | {name: value for name, value in each.items() if name not in metrics}
 
     return measure
 

@@ -38,7 +38,7 @@ class Data(Section, frozen=True, kw_only=True):
     positive: Annotated[
         Label | None, Meta(description="a class of the target, or null if not binary")
     ]
-    drop: Annotated[list[Text], Meta(description="a list of column names")]
+    drop: Annotated[list[str], Meta(description="a list of column names")]
 
 
 class Prepare(Section, frozen=True, kw_only=True):
@@ -166,6 +166,8 @@ def load(path: Path = PARAMS) -> Params:
         raise UserError(f"{path}: not UTF-8; save it as UTF-8") from None
     except YAMLError as error:
         raise UserError(f"{path}: not valid YAML: {_yaml_problem(error)}") from None
+    except ValueError as error:  # a date that does not exist
+        raise UserError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: must hold the sections {', '.join(Params.__struct_fields__)}")
     try:
@@ -232,6 +234,11 @@ def _value(kind: Any, value: Any, key: str) -> Any:
 def _bounds(content: dict[str, Any], path: str) -> dict[str, Bound]:
     bounds, problems = {}, []
     for metric, value in content.items():
+        if not isinstance(metric, str) or not metric:
+            problems.append(f"{path}{metric} is no metric; allowed: a name such as accuracy")
+        for key, bound in value.items() if isinstance(value, dict) else ():
+            if bound is None:  # which would bound nothing
+                problems.append(f"{path}{metric}.{key} is null; allowed: a finite number")
         try:
             bounds[metric] = _value(Bound, value, f"{path}{metric}")
         except ValueError as error:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet
 
 from src import errors, files, params, tables
@@ -88,7 +89,13 @@ def choose_test(table: pa.Table, target: str, settings: Prepare) -> Mask:
     if settings.split == "group":
         return _by_group(_codes(_complete(table, settings)), settings.test_size, random)
     if settings.split == "time":
-        return _latest(_complete(table, settings), settings.test_size)
+        times = _complete(table, settings)
+        if pa.types.is_string(times.type) and not _sorts_by_time(times):
+            raise UserError(
+                f"prepare.column: '{settings.column}' is text whose order is not that of time; "
+                "write times as in 2026-03-31"
+            )
+        return _latest(times, settings.test_size)
     return _stratified(np.zeros(len(table), dtype=int), settings.test_size, random)
 
 
@@ -119,18 +126,34 @@ def _stratified(codes: np.ndarray, test_size: float, random: np.random.Generator
         rows = random.permutation(np.flatnonzero(codes == code))
         count = min(max(round(len(rows) * test_size), 1), len(rows) - 1)
         test[rows[:count]] = True
+    if not test.any():
+        raise UserError(
+            "prepare.split: every class has one row, so a stratified split leaves none to test "
+            "on; for a target of numbers set `task: regression` and `split: random`"
+        )
     return test
 
 
 def _by_group(codes: np.ndarray, test_size: float, random: np.random.Generator) -> Mask:
-    """Draw whole groups until the test split is as near to its size as they allow."""
+    """Draw groups at random, each that brings the test split nearer to its size."""
     sizes = np.bincount(codes)
     if len(sizes) < 2:
         raise UserError("prepare.column: all rows are of one group; a group split needs two")
-    order = random.permutation(len(sizes))
-    sums = np.cumsum(sizes[order])[:-1]
-    count = int(np.argmin(np.abs(sums - test_size * len(codes)))) + 1
-    return np.isin(codes, order[:count])
+    chosen: list[int] = []
+    left = test_size * len(codes)
+    for group in random.permutation(len(sizes)).tolist():
+        if abs(left - sizes[group]) < abs(left) and len(chosen) < len(sizes) - 1:
+            chosen.append(group)
+            left -= sizes[group]
+    # Where each group is too large, the smallest one.
+    return np.isin(codes, chosen or [int(np.argmin(sizes))])
+
+
+def _sorts_by_time(texts: pa.ChunkedArray) -> bool:
+    """Tell whether texts start with the year and are equally long, as 2026-03 and 2026Q1 are."""
+    years = pa.compute.match_substring_regex(texts, r"^[0-9]{4}([^0-9]|$)")
+    lengths = pa.compute.min_max(pa.compute.utf8_length(texts))
+    return bool(pa.compute.all(years).as_py() and lengths["min"] == lengths["max"])
 
 
 def _latest(column: pa.ChunkedArray, test_size: float) -> Mask:

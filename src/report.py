@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from src import base, findings, lock, remote
-from src.errors import UserError
-from src.git import git
+from src import base, findings, gate, lock, remote
 
 MARKDOWN, HTML = findings.FOLDER / "report.md", findings.FOLDER / "report.html"
 PLOTS = Path("metrics/evaluate/plots/custom")
@@ -66,18 +64,24 @@ def loosened(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Say which bounds are looser than they were.
 
     Args:
-        old: the champion's section `gate`.
+        old: the champion's section `gate`; what is no bound in it is passed over.
         new: this one's.
     """
-    found = []
-    for metric, bound in old.items():
-        for key, was in bound.items():
-            now = new.get(metric, {}).get(key)
-            if now is None or (now < was if key == "min" else now > was):
-                found.append(
-                    f"`gate.{metric}.{key}` from {was} to {'none' if now is None else now}"
-                )
+    found, bounds = [], _bounds(new)
+    for (metric, key), was in _bounds(old).items():
+        now = bounds.get((metric, key))
+        if now is None or (now < was if key == "min" else now > was):
+            found.append(f"`gate.{metric}.{key}` from {was} to {'none' if now is None else now}")
     return found
+
+
+def _bounds(gate: Any) -> dict[tuple[str, str], float]:
+    return {
+        (metric, key): value
+        for metric, bound in (gate.items() if isinstance(gate, dict) else ())
+        for key, value in (bound.items() if isinstance(bound, dict) else ())
+        if isinstance(value, int | float)
+    }
 
 
 def changes(old: Any, new: Any, name: str = "") -> Iterator[tuple[str, str, str]]:
@@ -101,7 +105,7 @@ def _difference(value: Any, was: Any) -> str:
 
 
 def headline(
-    facts: dict[str, Any], steps: dict[str, Any], verdicts: list[dict[str, Any]]
+    facts: dict[str, Any], steps: dict[str, Any], verdicts: list[dict[str, Any]], job: str = ""
 ) -> Iterator[Block]:
     """Give the verdict, and why.
 
@@ -109,6 +113,7 @@ def headline(
         facts: the run's findings.
         steps: what GitHub says of the job's steps; empty outside of it.
         verdicts: the gate's.
+        job: what GitHub says of the job so far; empty outside of it.
     """
     failed = [name for name in STEPS if steps.get(name, {}).get("outcome") == "failure"]
     rejected = [
@@ -117,7 +122,7 @@ def headline(
         if not verdict["passed"]
     ]
     why = [facts["problem"]] if "problem" in facts else []
-    if failed or rejected or why:
+    if failed or rejected or why or job not in ("", "success"):
         where = f" at: {STEPS[failed[0]]}" if failed else ""
         yield f"# ❌ {'Rejected' if rejected else 'Stopped'}{where}"
         yield from dict.fromkeys([*rejected, *why])
@@ -195,15 +200,16 @@ def compose(facts: dict[str, Any], steps: dict[str, Any], revision: str) -> Iter
         steps: what GitHub says of the job's steps; empty outside of it.
         revision: the champion's.
     """
-    compared = _read(findings.FOLDER / "gate.json") or _read(Path("metrics/gate.json"))
-    verdicts = compared.get("verdicts", [])
+    judged = [path for path in (gate.COMPARED, gate.REPORT) if path.exists()]
+    newest = max(judged, key=lambda path: path.stat().st_mtime, default=gate.REPORT)
+    verdicts = _read(newest).get("verdicts", [])
     metrics = _read(Path(lock.METRICS))
-    champion = base.read_json(revision, lock.METRICS) or {}
+    rival, champion = gate.find_champion(revision) or (revision, {})
     here, there = (
         base.parse_yaml(Path("params.yaml").read_text("utf-8")),
         base.read_yaml(revision, "params.yaml"),
     )
-    yield from headline(facts, steps, verdicts)
+    yield from headline(facts, steps, verdicts, os.environ.get("JOB_STATUS", ""))
     for what in loosened(there.get("gate", {}), here.get("gate", {})):
         yield f"⚠️ A bound is loosened: {what}"
     for name, why in facts.get("stale", {}).items():
@@ -215,7 +221,7 @@ def compose(facts: dict[str, Any], steps: dict[str, Any], revision: str) -> Iter
     yield "## Metrics"
     if not champion:
         yield "There is no champion: this is the first model."
-    elif _test_split(base.read_yaml(revision, lock.LOCK)) != _test_split(lock.read_lock()):
+    elif _test_split(base.read_yaml(rival, lock.LOCK)) != _test_split(lock.read_lock()):
         yield "The test split is not the champion's: the two were measured on different rows."
     head = ("metric", "this run", "95 % interval", "champion", "change", "bound", "verdict")
     intervals = _read(Path("metrics/evaluate/intervals.json"))
@@ -251,13 +257,17 @@ def to_markdown(blocks: Iterable[Block]) -> str:
     for block in blocks:
         if isinstance(block, Table):
             lines = [block.head, ("---",) * len(block.head), *block.rows]
-            cells = ([_plain(cell).replace("|", "\\|") for cell in line] for line in lines)
+            cells = ([_cell(_plain(text)) for text in line] for line in lines)
             parts.append("\n".join(f"| {' | '.join(line)} |" for line in cells))
         elif isinstance(block, Plot):
             parts.append(f"```mermaid\n{_mermaid(block)}\n```")
         else:
             parts.append(_plain(block))
     return "\n\n".join(parts) + "\n"
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"([\\|])", r"\\\1", text)
 
 
 def _plain(text: str) -> str:
@@ -355,22 +365,10 @@ def _svg(plot: Plot) -> str:
 </svg><figcaption>{plot.title}</figcaption></figure>"""
 
 
-def find_base() -> str:
-    """Give the champion's revision: BASE of the workflow, or the main branch on a desk."""
-    if "BASE" in os.environ:
-        return os.environ["BASE"]
-    for revision in ("origin/main", "main"):
-        try:
-            return git("rev-parse", "--verify", "--quiet", revision)
-        except UserError:
-            continue
-    return ""
-
-
 def main() -> None:
     """Write report/report.md and report/report.html, and the job's summary."""
     steps = json.loads(os.environ.get("STEPS") or "{}")
-    blocks = list(compose(findings.read(), steps, find_base()))
+    blocks = list(compose(findings.read(), steps, base.find()))
     findings.FOLDER.mkdir(exist_ok=True)
     for path, text in ((MARKDOWN, to_markdown(blocks)), (HTML, to_html(blocks))):
         path.write_text(text, encoding="utf-8", newline="\n")

@@ -1,6 +1,7 @@
 """Reading tables: raw CSV or Parquet files, and the splits that the pipeline makes of them."""
 
 import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,7 +62,7 @@ def read_raw(path: Path, drop: Iterable[str] = ()) -> pa.Table:
         raise UserError(f"{path.as_posix()}: column names stand twice: {', '.join(twice)}")
     for name in drop:
         require_column(name, names, path, "data.drop")
-    table = table.drop_columns(list(drop))
+    table = table.drop_columns(list(dict.fromkeys(drop)))
     if not table.num_rows:
         raise UserError(f"{path.as_posix()}: has a header but no rows")
     columns = [_plain(table[name], name, path) for name in table.column_names]
@@ -70,11 +71,21 @@ def read_raw(path: Path, drop: Iterable[str] = ()) -> pa.Table:
 
 def _read_csv(path: Path) -> pa.Table:
     """Read a CSV file, with empty fields and the usual markers (NA, null, ...) as missing."""
-    return pa.csv.read_csv(path, convert_options=pa.csv.ConvertOptions(strings_can_be_null=True))
+    with path.open("rb") as file:
+        quotes = sum(part.count(b'"') for part in iter(lambda: file.read(1 << 20), b""))
+    if quotes % 2:  # pyarrow would take the rest of the file for one field
+        raise UserError(f"{path.as_posix()}: a quoted field is not closed: {quotes} quotes in all")
+    # Fields of several lines need quotes, and time.
+    parse = pa.csv.ParseOptions(newlines_in_values=quotes > 0)
+    convert = pa.csv.ConvertOptions(strings_can_be_null=True)
+    return pa.csv.read_csv(path, parse_options=parse, convert_options=convert)
 
 
 def _read_parquet(path: Path) -> pa.Table:
-    return pa.parquet.read_table(path).replace_schema_metadata()
+    """Read a Parquet file, without the index that pandas may have written along."""
+    table = pa.parquet.read_table(path).replace_schema_metadata()
+    index = [name for name in table.column_names if re.fullmatch(r"__index_level_\d+__", name)]
+    return table.drop_columns(index)
 
 
 def _plain(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:

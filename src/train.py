@@ -38,20 +38,27 @@ def make_estimator(path: str, arguments: dict[str, Any], seed: int, task: str) -
     module, _, name = path.rpartition(".")
     try:
         maker = getattr(importlib.import_module(module), name)
+    except AttributeError as error:
+        raise UserError(f"train.estimator: {path} is no estimator: {error}") from None
+    except Exception as error:  # whatever a module of one's own raises
+        raise UserError(f"train.estimator: cannot import {path}: {_told(error)}") from error
+    if not hasattr(maker, "get_params"):
+        raise UserError(f"train.estimator: {path} is no estimator: it has no get_params")
+    try:
         estimator = maker(**arguments)
         if "random_state" in estimator.get_params() and "random_state" not in arguments:
             estimator.set_params(random_state=seed)
-    except ImportError as error:
-        raise UserError(f"train.estimator: cannot import {path}: {error}") from None
-    except AttributeError as error:
-        raise UserError(f"train.estimator: {path} is no estimator: {error}") from None
-    except (TypeError, ValueError) as error:
-        raise UserError(f"train.arguments: {path} refuses them: {error}") from None
-    right = is_regressor if task == "regression" else is_classifier
-    if not right(estimator):
+        suits = (is_regressor if task == "regression" else is_classifier)(estimator)
+    except Exception as error:  # whatever an estimator raises
+        raise UserError(f"train.arguments: {path} refuses them: {_told(error)}") from error
+    if not suits:
         kind = "regressor" if task == "regression" else "classifier"
         raise UserError(f"train.estimator: {path} is no {kind}, which the task {task} needs")
     return estimator
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def folds(
@@ -102,10 +109,19 @@ def cross_validate(
 
     Returns:
         For each metric its value in each fold in which it is defined.
+
+    Raises:
+        UserError: a fold cannot be fitted, or the folds cannot be made.
     """
     target = frame[settings.data.target]
 
     def score(fit: np.ndarray, held_out: np.ndarray) -> dict[str, float]:
+        present = target.iloc[fit].nunique()
+        if settings.task == "binary" and present < 2:
+            raise UserError(
+                "train: the training rows of a fold are all of one class; use fewer folds, or "
+                "another prepare.split"
+            )
         fitted = clone(model).fit(frame.iloc[fit], target.iloc[fit])
         rows, actual = frame.iloc[held_out], target.iloc[held_out].to_numpy()
         predictions = metrics.predict(fitted, rows, actual, settings.task, settings.data.positive)
@@ -185,9 +201,10 @@ def main() -> None:
     try:
         scores = cross_validate(model, frame, settings)
         model.fit(frame, frame[data.target])
-    except (TypeError, ValueError) as error:  # what estimators raise for a wrong argument
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"train: {train.estimator} cannot be fitted: {reason}") from error
+    except UserError:
+        raise
+    except Exception as error:  # whatever an estimator raises for a wrong argument
+        raise UserError(f"train: {train.estimator} cannot be fitted: {_told(error)}") from error
     facts = sidecar(model, frame, described, settings)
     with files.replacing(MODEL, SIDECAR, RECORDS) as (model_draft, sidecar_draft, records_draft):
         joblib.dump(model, model_draft)

@@ -1,5 +1,6 @@
 """Stage 2: check both splits against the schema, and for what a schema cannot say."""
 
+import difflib
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -14,6 +15,15 @@ from src.params import Params
 
 SCHEMA = Path("data/schema.yaml")
 REPORT = Path("metrics/validation.json")
+
+# What data/schema.yaml may say of a column, besides its checks.
+SETTINGS = (
+    *("title", "description", "dtype", "nullable", "checks", "unique", "coerce", "required"),
+    *("regex", "default", "metadata", "report_duplicates", "drop_invalid_rows"),
+)
+
+# How many of the values that fail a check are told.
+SHOWN = 5
 
 # Chance of a false alarm over all columns of a data set without drift.
 FALSE_ALARM = 0.001
@@ -49,6 +59,8 @@ def schema_violations(frame: pd.DataFrame, split: str) -> list[Violation]:
         raise UserError(f"{SCHEMA.as_posix()}: not a Pandera schema: {reason}") from error
     if not schema.columns:
         raise UserError(f"{SCHEMA.as_posix()}: names no column; infer one with `make schema`")
+    if unknown := _unknown_keys():
+        raise UserError(f"{SCHEMA.as_posix()}: {unknown}")
     try:
         schema.validate(frame, lazy=True)
     except SchemaErrors as error:
@@ -56,6 +68,21 @@ def schema_violations(frame: pd.DataFrame, split: str) -> list[Violation]:
     else:
         return []
     return [_violation(split, *key, group) for key, group in _grouped(cases)]
+
+
+def _unknown_keys() -> str:
+    """Name the keys of columns that are neither a setting nor a check: Pandera ignores them."""
+    from pandera.pandas import Check
+    from ruamel.yaml import YAML
+
+    problems = []
+    for column, content in YAML(typ="safe").load(SCHEMA)["columns"].items():
+        for key in content:
+            if key not in SETTINGS and not hasattr(Check, key):
+                near = difflib.get_close_matches(key, [*SETTINGS, *dir(Check)], n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                problems.append(f"unknown check {column}.{key}{hint}")
+    return ", ".join(problems)
 
 
 def _grouped(cases: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
@@ -69,7 +96,7 @@ def _grouped(cases: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFram
 
 def _violation(split: str, column: str, check: str, cases: pd.DataFrame) -> Violation:
     rows = int(cases["index"].notna().sum())
-    values = ", ".join(dict.fromkeys(str(value) for value in cases["failure_case"])) if rows else ""
+    values = _listed(list(cases["failure_case"].unique())) if rows else ""
     names = {"column_in_schema": "column is not in the schema", "column_in_dataframe": "missing"}
     if check.startswith("dtype("):
         check, values = f"type {check[7:-2]}", str(cases["failure_case"].iloc[0])
@@ -114,9 +141,15 @@ def other_violations(
             infinite = int(np.isinf(frame[name]).sum())
             if infinite:
                 yield Violation(split, name, "finite", infinite, "inf")
-    allowed = max(limits.max_drift, chance_drift(len(train), len(test), len(features)))
+    grouped = settings.prepare.column if settings.prepare.split == "group" else None
     for name in features:
         gap = drift(train[name], test[name])
+        # Missing values tell nothing of the others, and rows of a group may all be alike.
+        rows = [
+            min(part[name].count() or len(part), part[grouped].nunique() if grouped else len(part))
+            for part in (train, test)
+        ]
+        allowed = max(limits.max_drift, chance_drift(rows[0], rows[1], len(features)))
         if gap > allowed:
             yield Violation("both", name, f"drift at most {allowed:.2f}", len(test), f"{gap:.2f}")
 
@@ -140,7 +173,9 @@ def _target_violations(train: pd.Series, test: pd.Series, settings: Params) -> I
         return
     positive = settings.data.positive
     if positive is not None and positive not in everything:
-        yield Violation("both", name, f"class '{positive}' occurs", 0, _listed(everything))
+        # With quotes, as the text '1' is not the number 1.
+        found = _listed([repr(label) for label in everything])
+        yield Violation("both", name, f"class {positive!r} occurs", 0, found)
     for split, present in classes.items():
         absent = [label for label in everything if label not in present]
         if absent:
@@ -148,7 +183,7 @@ def _target_violations(train: pd.Series, test: pd.Series, settings: Params) -> I
 
 
 def _listed(values: list[object]) -> str:
-    return ", ".join(str(value) for value in values)
+    return ", ".join([*map(str, values[:SHOWN]), *(["..."] if len(values) > SHOWN else [])])
 
 
 def drift(train: pd.Series, test: pd.Series) -> float:

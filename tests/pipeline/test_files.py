@@ -70,6 +70,19 @@ def test_drafts_of_a_killed_run_are_removed(tmp_path, targets):
     assert not any(draft.exists() for draft in drafts)
 
 
+def test_folder_of_a_run_killed_between_two_renames_comes_back(tmp_path, targets):
+    before = tree(tmp_path)
+    targets[1].rename(targets[1].with_name(".plots.old.tmp"))
+
+    def fail() -> None:
+        with replacing(*targets):
+            raise ValueError
+
+    with pytest.raises(ValueError):  # noqa: PT011
+        fail()
+    assert tree(tmp_path) == before
+
+
 def test_folders_on_the_way_are_made(tmp_path):
     target = tmp_path / "a/b/c.txt"
     with replacing(target) as (draft,):

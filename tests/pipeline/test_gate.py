@@ -1,11 +1,14 @@
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from src.errors import UserError
-from src.gate import METRICS, REPORT, Verdict, judge, raise_accuracy
+from src.gate import METRICS, REPORT, Verdict, find_champion, judge, raise_accuracy
 from src.params import Bound
+from tests.pipeline.dvc_runs import commit, git
+from tests.pipeline.projects import ROOT, call
 
 NAN, INF = float("nan"), float("inf")
 
@@ -203,3 +206,47 @@ def test_a_drop_against_the_champion(value, champion, bound, passed):
     assert found.passed == passed
     if not passed and value >= bound.get("min", 0):
         assert "worse than the champion" in found.reason
+
+
+def test_mistake_of_ours_is_no_verdict():
+    done = call("python", "-c", "import src.gate, src.errors\n"
+                "src.errors.run(lambda: src.gate.nothing, status=2)", folder=ROOT)  # fmt: skip
+    assert done.status == 2
+    assert "AttributeError" in done.err
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "champion", "bound", "passed"),
+    [
+        ("rmse", 119, 100, {"min": 0, "max": 120, "max_drop": 5}, False),
+        ("rmse", 50, 100, {"min": 0, "max": 120, "max_drop": 5}, True),
+        ("accuracy", 0.5, 0.95, {"max": 0.999, "max_drop": 0.02}, False),
+        ("recall_b", 0.5, 0.95, {"min": 0.1, "max_drop": 0.02}, False),
+    ],
+)
+def test_which_way_is_worse_does_not_depend_on_the_bounds(metric, value, champion, bound, passed):
+    (found,) = judge({metric: value}, {metric: Bound(**bound)}, {metric: champion})
+    assert found.passed == passed
+
+
+def test_the_champion_is_the_last_model_that_passed(tmp_path: Path, monkeypatch):
+    """A rejected one lies in Git as well, and must not make way for itself with the next commit."""
+    monkeypatch.chdir(tmp_path)
+    git(tmp_path, "init", "--quiet")
+    METRICS.parent.mkdir(parents=True)
+    commits = []
+    for value, bound in [
+        (0.95, "{min: 0.9, max_drop: 0.02}"),
+        (0.92, "{min: 0.9, max_drop: 0.02}"),  # a drop of 0.03
+        (0.80, "{min: 0.9, max_drop: 0.5}"),  # under the bound
+        (0.91, "{min: 0.9, max_drop: 0.05}"),  # a drop that its commit allows
+        (0.99, "nonsense"),
+    ]:
+        METRICS.write_text(json.dumps({"accuracy": value}))
+        Path("params.yaml").write_text("gate: {accuracy: " + bound + "}\n")
+        commit(tmp_path)
+        commits.append(git(tmp_path, "rev-parse", "HEAD").strip())
+    found = [find_champion(revision) for revision in commits]
+    good, allowed = (commits[0], {"accuracy": 0.95}), (commits[3], {"accuracy": 0.91})
+    assert found == [good, good, good, allowed, allowed]
+    assert find_champion("") is None

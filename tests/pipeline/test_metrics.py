@@ -6,7 +6,7 @@ import pytest
 import sklearn.metrics as sk
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.svm import LinearSVC
+from sklearn.svm import SVC, LinearSVC
 
 from src import metrics
 from src.metrics import Predictions, headline, intervals, predict
@@ -232,3 +232,26 @@ def test_resamples_of_one_class_are_left_out():
     assert ends["roc_auc"] == {"low": 1.0, "high": 1.0}
     alone = Predictions(actual[:2], actual[:2], [0, 1], scores[:2], True, True)
     assert intervals(alone, 100, seed=1)["roc_auc"] == {"low": None, "high": None}
+
+
+def test_name_of_a_class_hides_no_metric_and_makes_no_folder():
+    found = headline(classification(0, ["macro", "a/b", "c"]))
+    assert found["recall_macro"] == found["balanced_accuracy"]
+    assert "recall_a_b" in found
+
+
+def test_decision_functions_of_pairs_are_no_scores():
+    random = np.random.default_rng(0)
+    rows, actual = random.normal(size=(80, 2)), np.repeat(["a", "b", "c", "d"], 20)
+    rows += np.repeat(np.eye(4, 2) * 9, 20, axis=0)
+    model = SVC(decision_function_shape="ovo").fit(rows, actual)
+    found = headline(predict(model, rows, actual, "multiclass"))
+    assert "accuracy" in found
+    assert "roc_auc" not in found
+
+
+def test_r2_is_left_out_of_resamples_of_one_value():
+    actual = np.array([0.1] * 60 + [7.3])
+    low = intervals(Predictions(actual, actual + 0.1), 1000, 1)["r2"]["low"]
+    assert low is not None
+    assert low > -1e3

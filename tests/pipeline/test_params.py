@@ -179,6 +179,18 @@ def test_wrong_item_of_a_list_is_refused(refused):
     )
 
 
+@pytest.mark.parametrize(
+    ("gate", "message"),
+    [
+        ({"accuracy": {"min": None, "max": 1.0}}, "gate.accuracy.min is null; allowed: a finite"),
+        ({1: {"min": 0.5}}, "gate.1 is no metric; allowed: a name such as accuracy"),
+        ({"": {"min": 0.5}}, "gate. is no metric"),
+    ],
+)
+def test_gate_that_says_nothing_is_refused(refused, gate, message):
+    assert refused(settings_of(gate=gate)).startswith(message)
+
+
 def test_every_mistake_is_named_at_once(refused):
     settings = settings_of(train={"folds": "five"}, gate={"accuracy": {"min": True}})
     settings["evalaute"] = settings.pop("evaluate")
@@ -196,6 +208,7 @@ def test_every_mistake_is_named_at_once(refused):
     ("content", "expected"),
     [
         (b"task: [binary\n", "not valid YAML: "),
+        (b"task: 2024-99-99\n", "not valid YAML: "),
         (b"task: binary\ntask: binary\n", "not valid YAML: "),
         (b"task: binary\n\tdata: 1\n", "in line 2"),
         (b"", "must hold the sections task, data, prepare"),

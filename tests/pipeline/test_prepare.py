@@ -104,6 +104,11 @@ def test_stratified_split_has_each_class_on_both_sides(test_size):
     assert not test[13]  # a class of one row is there to learn from
 
 
+def test_stratified_split_of_classes_with_one_row_each_is_refused():
+    with pytest.raises(UserError, match=r"prepare\.split: every class has one row"):
+        chosen(["a", "b", "c"])
+
+
 @pytest.mark.parametrize(("test_size", "rows"), [(0.25, 25), (0.001, 1), (0.999, 99)])
 def test_random_split_has_its_size(test_size, rows):
     test = chosen(list(range(100)), split="random", test_size=test_size)
@@ -118,6 +123,13 @@ def test_group_split_keeps_groups_whole_and_its_size_near(seed):
     assert set(groups[test]).isdisjoint(groups[~test])
     largest = np.bincount(groups).max()
     assert abs(test.sum() - 100) <= largest / 2
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_group_split_passes_over_groups_that_are_too_large(seed):
+    groups = ["a"] * 900 + ["b"] * 50 + ["c"] * 50
+    test = chosen(groups, split="group", column="x", seed=seed, test_size=0.1)
+    assert test.sum() == 100
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -147,6 +159,8 @@ def test_time_split_tests_on_the_latest_rows(times, test_size, expected):
     ("values", "split", "expected"),
     [
         ([1, 1, 1], "time", "all rows have the same time"),
+        (["31/12/2023", "02/06/2024"], "time", "'x' is text whose order is not that of time"),
+        (["2024-9", "2024-10"], "time", "'x' is text whose order is not that of time"),
         (["a", "a"], "group", "all rows are of one group"),
         (["a", "b", None], "group", "'x' is missing in 1 rows; a group split needs it in all"),
         ([1.0, None, None], "time", "'x' is missing in 2 rows; a time split needs it in all"),

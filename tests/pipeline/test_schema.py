@@ -90,6 +90,19 @@ def test_file_that_is_no_schema_is_refused(project, run, text):
     assert done.err.count("\n") == 1
 
 
+def test_misspelt_check_is_refused(project, run):
+    """Pandera passes over it, and with it over the rows that the check was to find."""
+    project()
+    run("prepare")
+    text = SCHEMA.read_text()
+    assert text.count("    in_range:") > 1
+    SCHEMA.write_text(text.replace("    in_range:", "    in_rang:", 1))
+    done = run("validate")
+    assert done.status == 1
+    expected = "error: data/schema.yaml: unknown check size.in_rang; did you mean in_range?\n"
+    assert done.err == expected
+
+
 def test_earlier_schema_is_kept(project, run):
     project()
     earlier = SCHEMA.read_text(encoding="utf-8")

@@ -187,3 +187,30 @@ def test_damaged_split_is_refused(tmp_path, content):
 def test_markers_of_missing_text(csv):
     csv.write_text('x\n""\nnan\nNone\n')
     assert tables.read_raw(csv)["x"].to_pylist() == [None, None, "None"]
+
+
+def test_quote_that_is_not_closed_is_refused(csv):
+    """Or the rest of the file would be one field, and its rows gone."""
+    rows = [f'{row},"text {row}"' for row in range(500)]
+    rows[400] = '400,"text'
+    csv.write_text("\n".join(["x,y", *rows]))
+    with pytest.raises(UserError, match="a quoted field is not closed"):
+        tables.read_raw(csv)
+
+
+def test_fields_of_several_lines_are_read_from_large_files_too(csv):
+    csv.write_text("x,y\n" + "".join(f'{row},"a\nb, {row:0200}"\n' for row in range(10_000)))
+    assert csv.stat().st_size > 2_000_000
+    found = tables.read_raw(csv)
+    assert len(found) == 10_000
+    assert found["y"][9_999].as_py() == f"a\nb, {9_999:0200}"
+
+
+def test_index_that_pandas_wrote_is_no_column(tmp_path):
+    frame = fruit()
+    frame[frame["organic"]].to_parquet(tmp_path / "raw.parquet")
+    assert tables.read_raw(tmp_path / "raw.parquet").column_names == list(frame)
+    frame.to_csv(tmp_path / "raw.csv")
+    assert (
+        tables.read_raw(tmp_path / "raw.csv", ["", "size", "size"]).column_names == list(frame)[1:]
+    )

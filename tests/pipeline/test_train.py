@@ -59,6 +59,11 @@ def test_scale_and_missing_values_of_one_row_do_not_depend_on_the_others():
     np.testing.assert_allclose(alone, together)
 
 
+def test_dates_that_stand_for_never_are_taken():
+    parts = features.date_parts(pd.DataFrame({"d": pd.to_datetime(["9999-12-31"])}))
+    assert parts.iloc[0].tolist() == [2932896.0, 12.0, 4.0]
+
+
 def test_dates_become_days_month_and_weekday():
     frame = pd.DataFrame({"d": [pd.Timestamp("1970-01-02 12:00"), pd.NaT]})
     parts = features.date_parts(frame)
@@ -90,10 +95,10 @@ def test_random_state_is_the_seed_where_there_is_one(path, arguments, seed, expe
     ("path", "arguments", "task", "expected"),
     [
         ("sklearn.nothing.Model", {}, "binary", "train.estimator: cannot import sklearn.nothing.M"),
-        ("nothing.Model", {}, "binary", "train.estimator: cannot import nothing.Model: No module"),
+        ("nothing.Model", {}, "binary", "train.estimator: cannot import nothing.Model: ModuleNot"),
         ("sklearn.svm.SCV", {}, "binary", "train.estimator: sklearn.svm.SCV is no estimator: "),
         ("pathlib.Path", {}, "binary", "train.estimator: pathlib.Path is no estimator"),
-        ("sklearn.svm", {}, "binary", "train"),
+        ("sklearn.svm", {}, "binary", "train.estimator: sklearn.svm is no estimator"),
         (FOREST, {"trees": 5}, "binary", f"train.arguments: {FOREST} refuses them: "),
         ("sklearn.ensemble.VotingClassifier", {}, "binary", "train.arguments: sklearn.ensemble.V"),
         (FOREST, {}, "regression", "is no regressor, which the task regression needs"),
@@ -211,3 +216,26 @@ def test_rows_are_cross_validated_in_the_order_of_their_time(project, run):
         assert run("prepare", "validate", "train").status == 0
         figures.append(json.loads((RECORDS / "metrics.json").read_text()))
     assert figures[0] == pytest.approx(figures[1])
+
+
+def test_fold_of_one_class_is_told(project, run):
+    rows = fruit(120)
+    rows["picked"] = pd.Timestamp("2024-01-01") + pd.to_timedelta(rows.index, unit="D")
+    rows["ripe"] = np.where(rows.index < 70, "no", np.where(rows.index % 2, "yes", "no"))
+    tree = {"estimator": "sklearn.tree.DecisionTreeClassifier", "arguments": {}, "folds": 5}
+    project(table=rows, prepare={"split": "time", "column": "picked"}, train=tree)
+    done = run("prepare", "validate", "train")
+    assert done.status == 1
+    assert done.err.startswith("error: train: the training rows of a fold are all of one class")
+
+
+def test_whatever_an_estimator_raises_is_told_in_one_line(project, run):
+    bagging = {
+        "estimator": "sklearn.ensemble.BaggingClassifier",
+        "arguments": {"estimator": "sklearn.svm.SVC"},
+    }
+    project(train=bagging)
+    done = run("prepare", "validate", "train")
+    assert done.status == 1
+    assert "BaggingClassifier refuses them: AttributeError: " in done.err
+    assert done.err.count("\n") == 1

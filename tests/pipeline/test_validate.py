@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from src.validate import (
     other_violations,
     table_of,
 )
-from tests.pipeline.projects import TABLES, fruit, settings_of
+from tests.pipeline.projects import TABLES, fruit, settings_of, write_table
 
 ROWS = 200
 
@@ -280,3 +281,33 @@ def test_absent_schema_is_refused(project, run):
     assert done.status == 1
     assert done.err == "error: data/schema.yaml: not found; infer one with `make schema`\n"
     assert not REPORT.exists()
+
+
+def test_chance_is_that_of_the_values_that_are_there():
+    """The rarer they are, or the fewer their groups, the farther apart two samples lie."""
+    random = np.random.default_rng(1)
+    alarms = 0
+    for _ in range(40):
+        train, test = frames()
+        for part in (train, test):
+            part["number"] = np.where(random.random(len(part)) < 0.95, np.nan, part["number"])
+        alarms += any(one.check.startswith("drift") for one in found(train, test))
+    assert not alarms
+    train, test = frames()
+    for part, groups in ((train, 20), (test, 10)):
+        part["weight"] = np.arange(len(part)) % groups
+        part["number"] = random.normal(size=groups)[part["weight"]]
+    split = {"split": "group", "column": "weight"}
+    drifts = [one for one in found(train, test, prepare=split) if one.check.startswith("drift")]
+    assert not drifts
+
+
+def test_only_the_first_values_of_a_violation_are_kept(project, run):
+    table = fruit()
+    project(table=table)
+    table["size"] = table["size"] + 1000
+    write_table(Path("data/raw.csv"), table)
+    assert run("prepare", "validate").status == 1
+    violations = json.loads(REPORT.read_text())["violations"]
+    assert all(len(one["values"].split(", ")) <= 6 for one in violations)
+    assert any(one["values"].endswith(", ...") for one in violations)

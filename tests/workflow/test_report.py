@@ -36,6 +36,10 @@ TRAINED = {"repro": {"outcome": "success"}}
             ["`gate.a.max_drop` from 0.1 to 0.2"],
         ),
         ({}, {"a": {"min": 0.9}}, []),
+        # What is no bound: the pipeline refuses it, and the report says so.
+        ({"a": 0.9, "b": {"min": "x"}}, {"a": {"min": 0.9}}, []),
+        ({"a": {"min": 0.9}}, {"a": 0.9}, ["`gate.a.min` from 0.9 to none"]),
+        (None, None, []),
     ],
 )
 def test_loosened_bounds(old, new, said):
