@@ -26,9 +26,10 @@ def body_of(text: str, url: str) -> str:
         text: the report, of any length.
         url: the run that it comes from.
     """
+    # So that a report calls nobody.
+    text = text.replace("@", f"@{INVISIBLE}").replace("&#", f"&{INVISIBLE}#")
     if len(text) > LIMIT:
         text = f"{text[:LIMIT]}\n\n(cut: the whole report is in the run's summary)"
-    text = text.replace("@", f"@{INVISIBLE}")  # so that a report calls nobody
     return f"{MARKER}\n{text}\n\n[The run]({url})\n"
 
 

@@ -1,6 +1,5 @@
 """What a run of the workflow has found so far, for the steps that follow and for the report."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,9 +11,20 @@ FOLDER = Path("report")
 FINDINGS = FOLDER / "findings.json"
 
 
-def read() -> dict[str, Any]:
-    """Give all that earlier steps have noted."""
-    content: dict[str, Any] = json.loads(FINDINGS.read_text("utf-8")) if FINDINGS.exists() else {}
+def read(*needed: str) -> dict[str, Any]:
+    """Give all that earlier steps have noted.
+
+    Args:
+        needed: facts that `python -m src.remote decide` and `pull` note.
+
+    Raises:
+        UserError: one of these is not known, or the file is no JSON.
+    """
+    content: dict[str, Any] = {}
+    if FINDINGS.exists():
+        content = files.read_json(FINDINGS, "remove it")
+    if not content.keys() >= set(needed):
+        raise UserError("run `python -m src.remote decide` and `python -m src.remote pull` first")
     return content
 
 

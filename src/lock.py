@@ -39,15 +39,22 @@ class Stage:
 
 
 def stages_of(lock: dict[str, Any]) -> dict[str, Stage]:
-    """Give the stages of a parsed dvc.lock, each after those that it depends on."""
+    """Give the stages of a parsed dvc.lock, each after those that it depends on.
+
+    Raises:
+        UserError: they depend on one another.
+    """
     found = {
         name: Stage(_hashes(entry.get("deps", [])), _hashes(entry.get("outs", [])))
         for name, entry in lock.get("stages", {}).items()
     }
     ordered: dict[str, Stage] = {}
-    while len(ordered) < len(found):
-        made = {path for name, stage in found.items() if name not in ordered for path in stage.outs}
-        ordered |= {name: stage for name, stage in found.items() if not made & stage.deps.keys()}
+    while left := {name: stage for name, stage in found.items() if name not in ordered}:
+        made = {path for stage in left.values() for path in stage.outs}
+        ready = {name: stage for name, stage in left.items() if not made & stage.deps.keys()}
+        if not ready:
+            raise UserError(f"{LOCK}: {', '.join(left)} depend on one another; run `dvc repro`")
+        ordered |= ready
     return ordered
 
 
@@ -144,9 +151,19 @@ def _close(one: Any, other: Any) -> bool:
 
 
 def read_lock() -> dict[str, Any]:
-    """Read dvc.lock; empty where there is none."""
+    """Read dvc.lock, without stages that dvc.yaml has no more; empty where there is none."""
     path = Path(LOCK)
-    return YAML(typ="safe").load(path.read_text("utf-8")) or {} if path.exists() else {}
+    if not path.exists():
+        return {}
+    locked = base.parse_yaml(path.read_text("utf-8"))
+    known = base.parse_yaml(Path("dvc.yaml").read_text("utf-8")).get("stages", {})
+    # A stage of a `matrix` or `foreach` is named as in train@small.
+    stages = {
+        name: stage
+        for name, stage in locked.get("stages", {}).items()
+        if name.partition("@")[0] in known
+    }
+    return locked | {"stages": stages}
 
 
 def read_pointers() -> dict[str, str]:

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Collection, Iterable
@@ -225,6 +226,8 @@ def _ignored(path: str) -> bool:
 
 def say_source() -> None:
     """Decide where the data comes from; say it in the log, in the findings and to the workflow."""
+    # What a commit may hold there is no finding of this run.
+    shutil.rmtree(findings.FOLDER, ignore_errors=True)
     variables = dict(os.environ)
     committed = remotes(read_config(CONFIG))
     name, url = next(iter(committed.items()), ("", ""))
@@ -249,7 +252,7 @@ def pull(everything: bool, revision: str) -> None:
         everything: whether all stages will run.
         revision: the champion's. Results that are the same there were confirmed there.
     """
-    facts = findings.read()
+    facts = findings.read("source", "sources")
     pointers = lock.read_pointers()
     locked = lock.read_lock()
     stages = lock.stages_of(locked)
@@ -270,7 +273,7 @@ def pull(everything: bool, revision: str) -> None:
 
 def push() -> None:
     """Push to the remote, then make sure that it holds every output."""
-    facts = findings.read()
+    facts = findings.read("source", "sources")
     if facts["source"] == "cache":
         if os.environ.get("DVC_REMOTE_URL"):
             raise UserError(f"nothing was pushed: data from the cache: {facts['why']}")

@@ -57,14 +57,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("target", nargs="?", help="the last stage to run")
     target = parser.parse_args().target
-    facts = findings.read()
+    facts = findings.read("everything", "stale", "remade", "confirm")
     stages = lock.stages_of(lock.read_lock())
     scope = list(stages) if target is None else _until(stages, target)
     seconds: dict[str, float] = facts.get("seconds", {})
     targets = [target] if target else []
     if facts["everything"]:
-        # What a first call has made, a second one does not make again.
-        done = [name for name in seconds if name in stages]
+        # What a first call has made, a second one does not make again; but stages that dvc.lock
+        # does not know yet may come before it.
+        known = stages.keys() >= facts["stale"].keys()
+        done = [name for name in seconds if name in stages] if known else []
         force = ["--force", "--single-item"] if done else ["--force"]
         rest = [name for name in scope if name not in done] if done else targets
         seconds |= run("dvc", "repro", *force, *rest)

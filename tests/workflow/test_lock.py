@@ -1,8 +1,11 @@
 """What is stale, what must be fetched for it, and which metrics agree."""
 
+from pathlib import Path
+
 import pytest
 
 from src import lock
+from src.errors import UserError
 from src.lock import Stage
 
 # As dvc.lock may have them: in the order of their names.
@@ -30,6 +33,19 @@ RAW = {"raw": "r1"}
 
 def test_stages_come_in_the_pipelines_order():
     assert list(STAGES) == ["prepare", "train", "evaluate", "gate"]
+
+
+def test_stages_that_depend_on_one_another_end_in_one_line():
+    entries = [{"deps": [{"path": a}], "outs": [{"path": b}]} for a, b in ("xy", "yx")]
+    with pytest.raises(UserError, match="a, b depend on one another"):
+        lock.stages_of({"stages": dict(zip("ab", entries, strict=True))})
+
+
+def test_a_stage_that_is_no_more_is_not_stale(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("dvc.lock").write_text("stages: {old: {deps: []}, new@1: {deps: []}}")
+    Path("dvc.yaml").write_text("stages: {new: {matrix: {}}}")
+    assert list(lock.read_lock()["stages"]) == ["new@1"]
 
 
 @pytest.mark.parametrize(

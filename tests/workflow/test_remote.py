@@ -15,7 +15,7 @@ from src.files import sha256
 from tests.faulty import ERROR_500, Proxy, answering
 from tests.pipeline.dvc_runs import call
 from tests.s3 import S3
-from tests.workflow.runs import step
+from tests.workflow.runs import edit, step
 
 KEY = {"AWS_ACCESS_KEY_ID": "x"}
 ROLE = {"AWS_ROLE_ARN": "arn:aws:iam::1:role/ci"}
@@ -159,6 +159,27 @@ def test_a_push_is_believed_when_the_remote_holds_all(clone, s3):
             path.unlink()
     said = push(clone, s3, 1)
     assert "lacks data/prepared/test.parquet" in said
+
+
+def test_a_run_takes_no_findings_from_the_commit(clone):
+    """As if its stages had run already, and need not run again."""
+    (clone / "report").mkdir(exist_ok=True)
+    (clone / "report/findings.json").write_text('{"seconds": {"evaluate": 0.1}}')
+    assert "run `python -m src.remote decide`" in step(clone, "src.repro", status=1)
+    step(clone, "src.remote", "decide")
+    assert "seconds" not in (clone / "report/findings.json").read_text()
+
+
+def test_a_stage_that_never_ran_is_run(clone):
+    new = "  extra:\n    cmd: python -m compileall -q src/files.py\n    deps: [src/files.py]\n"
+    edit(clone / "dvc.yaml", "stages:\n", f"stages:\n{new}")
+    edit(clone / "dvc.yaml", "  gate:\n", "  judge:\n")
+    for arguments in (["decide"], ["pull"]):
+        step(clone, "src.remote", *arguments)
+    step(clone, "src.repro", "validate")
+    said = step(clone, "src.repro")
+    assert "Running stage 'extra'" in said
+    assert "Running stage 'judge'" in said
 
 
 def test_no_credentials_on_main(clone):
