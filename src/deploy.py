@@ -44,7 +44,8 @@ def deploy(image: str, environment: str, port: int, limit: float) -> bool:
         Whether anything changed: not if the image serves already.
 
     Raises:
-        UserError: the image cannot be had, or does not become ready. What served serves on.
+        UserError: the port is another service's, the image cannot be had or does not become ready.
+            What served serves on.
     """
     require(image, environment)
     labels = {"service": service(environment), "serves": f"{image} on port {port}"}
@@ -57,6 +58,7 @@ def deploy(image: str, environment: str, port: int, limit: float) -> bool:
     if serving and len(old) == 1:
         return False
     if not serving:
+        _require_port(port, labels["service"])
         docker("pull", "--quiet", image)
         name = f"--name={labels['service']}-{secrets.token_hex(4)}"
         flags = [name, *(f"--label={key}={value}" for key, value in labels.items()), *HARDENED]
@@ -68,6 +70,14 @@ def deploy(image: str, environment: str, port: int, limit: float) -> bool:
         docker("stop", "--time=35", one)  # longer than the service takes to finish
         docker("rm", "--force", one)
     return True
+
+
+def _require_port(port: int, service: str) -> None:
+    """Refuse a port of another service: the two would share it, and each other's clients."""
+    for container in docker("ps", "--quiet", "--filter", "label=serves").split():
+        labels = inspect(container)["Config"]["Labels"]
+        if labels["service"] != service and labels["serves"].endswith(f" on port {port}"):
+            raise UserError(f"port {port} is that of {labels['service']}; set PORT")
 
 
 def require(image: str, environment: str) -> None:

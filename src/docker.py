@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -13,6 +14,9 @@ from src.errors import UserError
 
 def docker(*arguments: str, check: bool = True, show: bool = False) -> str:
     """Run `docker` on the engine that DOCKER_HOST names, or else on this machine's.
+
+    Returns:
+        What it printed on stdout; of `docker logs` also what the container printed on stderr.
 
     Args:
         arguments: the command, as a list and not for a shell.
@@ -27,13 +31,20 @@ def docker(*arguments: str, check: bool = True, show: bool = False) -> str:
     try:
         command = ["docker", *arguments]
         pipe = sys.stderr if show else subprocess.PIPE
-        done = subprocess.run(command, stdout=pipe, stderr=pipe, text=True, check=False)
+        done = subprocess.run(
+            command,
+            stdout=pipe,
+            stderr=pipe if arguments[0] != "logs" else subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
     except FileNotFoundError:
         raise UserError("docker: not found; install the Docker command") from None
     if done.returncode and check:
-        reason = (done.stderr or "see above").strip().splitlines()[-1]
+        reason = ((done.stderr or "").strip() or "see above").splitlines()[-1]
         raise UserError(f"docker {arguments[0]} failed: {reason[:300]}")
-    return "" if done.returncode else (done.stdout or done.stderr or "").strip()
+    return "" if done.returncode else (done.stdout or "").strip()
 
 
 def inspect(name: str) -> dict[str, Any]:
@@ -44,5 +55,15 @@ def inspect(name: str) -> dict[str, Any]:
 
 def project() -> str:
     """Give the project's name, by which its images and containers are known."""
+    return str(_facts()["name"]).lower()
+
+
+def python() -> str:
+    """Give the oldest Python that the project supports, such as 3.11."""
+    oldest = re.search(r">=\s*(3\.\d+)", _facts()["requires-python"])
+    return oldest[1] if oldest else "3.11"
+
+
+def _facts() -> dict[str, Any]:
     content = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
-    return str(content["project"]["name"]).lower()
+    return dict(content["project"])

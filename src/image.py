@@ -6,10 +6,11 @@ of keeps that image. What is passed on is the digest.
 
 import argparse
 import os
+import re
 import sys
 
 from src import errors, files
-from src.docker import docker, inspect, project
+from src.docker import docker, inspect, project, python
 from src.errors import UserError
 from src.git import git
 from src.model import MODEL, SIDECAR
@@ -29,7 +30,8 @@ def build(repository: str) -> str:
     """
     changed = git("status", "--porcelain", "--", *SOURCES)
     if changed:
-        raise UserError(f"not committed: {', '.join(changed.split()[1::2])}; commit it first")
+        names = ", ".join(line[3:] for line in changed.splitlines())
+        raise UserError(f"not committed: {names}; commit it first")
     sidecar = files.read_json(SIDECAR, "run `dvc repro`")
     if not MODEL.exists() or files.sha256(MODEL) != sidecar["model"]["sha256"]:
         raise UserError(f"{MODEL.as_posix()}: not what its sidecar describes; run `dvc repro`")
@@ -38,6 +40,7 @@ def build(repository: str) -> str:
     # For an engine that needs, say, a mirror of the base image or a network of its own.
     more = os.environ.get("DOCKER_BUILD_FLAGS", "").split()
     arguments = {"COMMIT": commit, "MODEL": sidecar["model"]["sha256"]}
+    arguments["PYTHON"] = f"python:{python()}-slim"
     flags = [f"--build-arg={key}={value}" for key, value in arguments.items()]
     docker("build", *flags, *more, "--tag", name, ".", show=True)
     return name
@@ -45,15 +48,31 @@ def build(repository: str) -> str:
 
 def digest(name: str) -> str:
     """Give an image that the engine has pulled or pushed by its digest."""
-    repository = name.rpartition(":")[0]
+    # Docker leaves its own registry's name out.
+    repository = name.rpartition(":")[0].removeprefix("docker.io/").removeprefix("library/")
     digests: list[str] = inspect(name)["RepoDigests"]
     return next(one for one in digests if one.startswith(f"{repository}@"))
+
+
+def _pull(name: str) -> bool:
+    """Pull an image; say whether the registry has it.
+
+    Raises:
+        UserError: that is not known, as the registry did not answer.
+    """
+    try:
+        docker("pull", "--quiet", name)
+    except UserError as error:
+        if not re.search("not found|(manifest|name) unknown|denied", str(error)):
+            raise
+        return False
+    return True
 
 
 def publish(repository: str) -> str:
     """Build and push the image of this commit, unless the registry has it. Give its digest."""
     name = f"{repository}:{git('rev-parse', 'HEAD')}"
-    if docker("pull", "--quiet", name, check=False):
+    if _pull(name):
         model = inspect(name)["Config"]["Labels"].get("model.sha256")
         sidecar = files.read_json(SIDECAR, "run `dvc repro`")
         if model != sidecar["model"]["sha256"]:

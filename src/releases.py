@@ -48,23 +48,32 @@ def releases() -> list[Release]:
     found: dict[str, Release] = {}
     stages: list[tuple[str, str, str]] = []
     for line in git("for-each-ref", form, f"refs/tags/{NAME}[@#]*").splitlines():
-        tag, commit, message = line.split("\t")
-        if tag.startswith(f"{NAME}@"):
+        tag, commit, message = line.split("\t", 2)
+        if tag.startswith(f"{NAME}@") and message.startswith("image "):
             version, image = tag.partition("@")[2], message.removeprefix("image ")
             found[commit] = Release(version, commit, image, {})
-        else:
-            _, stage, number = tag.split("#")
-            stages.append((commit, stage, number))
+        elif promotion := re.fullmatch(rf"{NAME}#([\w-]+)#(\d+)", tag):
+            stages.append((commit, promotion[1], promotion[2]))
     for commit, stage, number in stages:
         if commit in found:
             found[commit].promotions.setdefault(stage, []).append(int(number))
     return sorted(found.values(), key=lambda release: release.order)
 
 
-def current(stage: str, known: list[Release]) -> Release | None:
-    """Give the version that was promoted last."""
-    promoted = [release for release in known if stage in release.promotions]
-    return max(promoted, key=lambda release: max(release.promotions[stage]), default=None)
+def served(stage: str, known: list[Release]) -> list[Release]:
+    """Give the versions that served a stage, in that order: the last one serves now.
+
+    A version that came back takes back those that came after it: to them nobody wants to return.
+    """
+    promotions = [
+        (number, release) for release in known for number in release.promotions.get(stage, [])
+    ]
+    history: list[Release] = []
+    for _, release in sorted(promotions, key=lambda promotion: promotion[0]):
+        if release in history:
+            del history[history.index(release) :]
+        history.append(release)
+    return history
 
 
 def previous(stage: str, known: list[Release]) -> Release:
@@ -73,15 +82,11 @@ def previous(stage: str, known: list[Release]) -> Release:
     Raises:
         UserError: there is none.
     """
-    serves = current(stage, known)
-    older = [
-        release
-        for release in known
-        if stage in release.promotions and serves and release.order < serves.order
-    ]
-    if not older:
-        raise UserError(f"{stage}: no version served before {serves.version if serves else 'any'}")
-    return older[-1]
+    history = served(stage, known)
+    if len(history) < 2:
+        last = history[0].version if history else "any"
+        raise UserError(f"{stage}: no version served before {last}")
+    return history[-2]
 
 
 def record(image: str, stage: str) -> tuple[Release, bool]:
@@ -93,7 +98,7 @@ def record(image: str, stage: str) -> tuple[Release, bool]:
     known = releases()
     same = [release for release in known if release.image == image]
     release = same[0] if same else _register(image, known)
-    if same and current(stage, known) == release:
+    if served(stage, known)[-1:] == [release]:
         _push(release, stage)  # which an earlier run may have failed to do
         return release, False
     return _assign(release, stage), True
@@ -102,7 +107,7 @@ def record(image: str, stage: str) -> tuple[Release, bool]:
 def _register(image: str, known: list[Release]) -> Release:
     from gto import api
 
-    commit = _commit({release.commit for release in known})
+    commit = _commit(image, {release.commit for release in known})
     version = f"v1.{known[-1].order[1] + 1}.0" if known else "v1.0.0"
     with _told():
         api.register(".", NAME, commit, version, f"image {image}")
@@ -139,7 +144,7 @@ def _push(release: Release, stage: str) -> None:
     git("push", "--quiet", "--atomic", "origin", *(f"refs/tags/{tag}" for tag in tags))
 
 
-def _commit(taken: set[str]) -> str:
+def _commit(image: str, taken: set[str]) -> str:
     """Give a commit with the dvc.lock and the metrics of this model: HEAD, or one beside main.
 
     Where the model is in no store, because the default remote is the folder that comes with the
@@ -165,7 +170,8 @@ def _commit(taken: set[str]) -> str:
     head = git("rev-parse", "HEAD")
     if tree == git("rev-parse", "HEAD^{tree}") and head not in taken:
         return head
-    return git("commit-tree", tree, "-p", head, "-m", "The model as it was trained and deployed")
+    message = f"The model as it was trained and deployed\n\nimage {image}"
+    return git("commit-tree", tree, "-p", head, "-m", message)
 
 
 def embedded() -> str | None:
@@ -184,7 +190,7 @@ def table(known: list[Release]) -> str:
     lines = [f"{'version':9} {'serves':12} {'metrics':32} {'commit':8} image"]
     stages = {stage for release in known for stage in release.promotions}
     for release in reversed(known):
-        serves = [stage for stage in sorted(stages) if current(stage, known) == release]
+        serves = [stage for stage in sorted(stages) if served(stage, known)[-1] == release]
         gate = json.loads(git("show", f"{release.commit}:metrics/gate.json"))
         metrics = [f"{one['metric']} {one['value']:.4g}" for one in gate["verdicts"]]
         lines.append(

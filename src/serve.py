@@ -1,14 +1,17 @@
 """The service: answers rows over HTTP with the trained model. `make serve` runs it.
 
-It listens only once the model has been loaded and has answered a known row right. So two
-containers may share a port (SO_REUSEPORT): the new one takes no client before it is ready. On a
-Unix socket of its own, CHECK_SOCKET, each can be asked alone; src/health.py does.
+It listens only once the model has been loaded and has answered a known row right. With
+CHECK_SOCKET, the path of a Unix socket on which it can be asked alone (src/health.py does), two of
+them may share a port (SO_REUSEPORT): the newer one takes all clients once it is ready.
 """
 
 import asyncio
+import contextlib
+import ctypes
 import os
 import signal
 import socket
+import struct
 import subprocess
 import time
 from dataclasses import dataclass
@@ -19,6 +22,8 @@ import orjson
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from starlette.requests import ClientDisconnect
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from src import errors, files
 from src.errors import UserError
@@ -106,7 +111,8 @@ class Service:
         Raises:
             RequestError: the request is not one that can be answered.
         """
-        kind = request.headers.get("content-type", "application/json").partition(";")[0].strip()
+        kind = request.headers.get("content-type", "application/json").lower()
+        kind = kind.partition(";")[0].strip()
         if kind not in ("application/json", "text/csv"):
             raise RequestError(415, "send application/json or text/csv")
         body = await self._read(request)
@@ -143,7 +149,42 @@ class Service:
                         raise too_large
         except TimeoutError:
             raise RequestError(408, f"no whole body in {self.limits.body_seconds} s") from None
+        except ClientDisconnect:
+            raise RequestError(400, "the body broke off") from None
         return bytes(body)
+
+
+class Protocol(H11Protocol):
+    """Uvicorn's HTTP, but a client that does not finish a request's head in time is cut off."""
+
+    head_seconds = 10.0
+    deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """Start to wait for a head."""
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        """Wait no more once a head is there; or again, if this is the next one's beginning."""
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing more."""
+        super().connection_lost(exc)
+        self._stop()
+
+    def _watch(self) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop()
+        elif self.deadline is None:
+            self.deadline = self.loop.call_later(self.head_seconds, self.transport.close)
+
+    def _stop(self) -> None:
+        if self.deadline:
+            self.deadline.cancel()
+        self.deadline = None
 
 
 class Measured:
@@ -292,8 +333,9 @@ def listen(host: str, port: int, check: str | None) -> list[socket.socket]:
     # With the protocol named, asyncio sends an answer's parts at once (TCP_NODELAY); without, the
     # second part waits 40 ms for the client's acknowledgement of the first.
     public = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    public.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if hasattr(socket, "SO_REUSEPORT"):
+    if os.name == "posix":  # elsewhere it would let two services have the port
+        public.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if check:  # the deployment lets the old and the new service share the port for a moment
         public.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         public.bind((host, port))
@@ -307,10 +349,25 @@ def listen(host: str, port: int, check: str | None) -> list[socket.socket]:
     return [public, private]
 
 
+def take_over(public: socket.socket) -> None:
+    """Open a port that an older service may share, and let all new clients come to this one.
+
+    A service that ends resets the clients in its queue, so the older one must get no more of them.
+    A filter for the sockets of a port chooses the second to have been opened; where there is one
+    only, the system chooses that (SO_ATTACH_REUSEPORT_CBPF in `man 7 socket`).
+    """
+    public.listen(2048)
+    code = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 1))  # return 1, from 0
+    with contextlib.suppress(OSError):  # a kernel without it shares new clients out
+        program = struct.pack("HL", 1, ctypes.addressof(code))
+        public.setsockopt(socket.SOL_SOCKET, 51, program)
+
+
 def make_server(service: Service) -> uvicorn.Server:
     """Make the server, with nothing of itself in its answers."""
     config = uvicorn.Config(
         make_app(service),
+        http=Protocol,
         access_log=False,  # /metrics counts
         log_level="warning",
         server_header=False,
@@ -325,8 +382,11 @@ def main() -> None:
     if not port.isdecimal() or int(port) > 65535:
         raise UserError(f"PORT is {port!r}; allowed: a number from 0 to 65535")
     # Nobody reaches them before the server runs, but a port that is taken is told at once.
-    sockets = listen(host, int(port), os.environ.get("CHECK_SOCKET"))
+    check = os.environ.get("CHECK_SOCKET")
+    sockets = listen(host, int(port), check)
     server = make_server(Service(Limits()))
+    if check:
+        take_over(sockets[0])
     address, found = sockets[0].getsockname()[:2]
     print(f"serving on http://{address}:{found}, documentation at /docs", flush=True)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # uvicorn finishes, then raises it once more

@@ -11,7 +11,7 @@ from tests.pipeline.projects import ROOT
 
 # Where OpenSSH looks is the user's real home; with these it looks where open-ssh wrote.
 CLIENT = """#!/bin/sh
-exec /usr/bin/ssh -F none -i "$HOME/.ssh/id_ed25519" -o IdentitiesOnly=yes \\
+exec /usr/bin/ssh -F "$HOME/.ssh/config" -o IdentitiesOnly=yes \\
   -o BatchMode=yes -o UserKnownHostsFile="$HOME/.ssh/known_hosts" "$@"
 """
 

@@ -19,13 +19,16 @@ def test_push_to_main_becomes_a_service(engine: Engine, tmp_path: Path):
     clone, origin, store = tmp_path / "clone", tmp_path / "origin.git", tmp_path / "store"
     make_quick(copy_repository(clone))
     shutil.copytree(ROOT / "tests/integration", clone / "tests/integration")
+    # The ports are variables of the environments, which act does not know.
+    port = str(free_port())
+    for default, own in (("8001", str(free_port())), ("8000", port)):
+        edit(clone / ".github/workflows/cd.yml", f"vars.PORT || '{default}'", f"'{own}'")
     commit(clone)
     git(clone, "clone", "--quiet", "--bare", ".", str(origin))
     git(clone, "config", f"url.{origin}.pushInsteadOf", OWNER)
     head = git(clone, "rev-parse", "HEAD").strip()
-    port = str(free_port())
     options: dict[str, Any] = {
-        "variables": {"REGISTRY": engine.registry, "PORT": port, "REGISTRY_USER": "someone"},
+        "variables": {"REGISTRY": engine.registry, "REGISTRY_USER": "someone"},
         "secrets": {"DOCKER_HOST": engine.host, "REGISTRY_TOKEN": "token"},
         "environment": {
             "DOCKER_HOST": engine.host,

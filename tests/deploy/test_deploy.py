@@ -127,6 +127,9 @@ def test_from_a_commit_to_production_and_back(engine: Engine, tmp_path: Path, ca
 
     production = {"ENV": "production", "PORT": str(free_port()), "IMAGE": image}
     port = int(production["PORT"])
+    taken = production | {"PORT": staging["PORT"]}
+    said = project.run("src.deploy", given=taken, status=1)
+    assert said == f"error: port {staging['PORT']} is that of ml-pipeline-staging; set PORT"
     assert "serves now" in project.run("src.deploy", given=production)
     assert project.run("src.releases", "promote", given=production) == "production: v1.0.0 promoted"
 

@@ -113,9 +113,26 @@ def test_version_that_serves_again_is_the_current_one(released: Path):
     releases.record(OTHER, "production")
     releases._assign(first, "production")
     known = releases.releases()
-    assert releases.current("production", known).version == "v1.0.0"  # type: ignore[union-attr]
+    assert [release.version for release in releases.served("production", known)] == ["v1.0.0"]
     with pytest.raises(UserError, match=r"production: no version served before v1\.0\.0"):
         releases.previous("production", known)
+
+
+def test_rollback_leads_past_what_an_earlier_one_took_back(released: Path):
+    names = ["first", "bad", "good"]
+    images = {name: f"ghcr.io/owner/name@sha256:{at:064}" for at, name in enumerate(names)}
+    first, _ = releases.record(images["first"], "production")
+    releases.record(images["bad"], "production")
+    releases._assign(first, "production")
+    releases.record(images["good"], "production")
+    assert releases.previous("production", releases.releases()).image == images["first"]
+
+
+def test_tags_of_other_makings_are_passed_over(released: Path):
+    release, _ = releases.record(IMAGE, "production")
+    for tag in ("model#production", "model@v9.0.0"):
+        git(released, "tag", "--annotate", "--message", "by\thand", tag)
+    assert [one.version for one in releases.releases()] == [release.version]
 
 
 def test_git_that_does_not_know_who_it_is_says_so(released: Path):

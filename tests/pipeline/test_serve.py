@@ -19,6 +19,7 @@ from typing import Any
 
 import joblib
 import numpy as np
+import orjson
 import pandas as pd
 import pytest
 
@@ -257,7 +258,7 @@ def test_every_wrong_field_of_every_row_is_named_up_to_a_number(client: Client):
         (b"{", JSON, 400, "not valid JSON"),
         (b"", JSON, 400, "not valid JSON"),
         (b"\xff", JSON, 400, "not valid JSON"),
-        (b"[" * 5000, JSON, 400, "not valid JSON"),
+        (b"[" * 1500, JSON, 400, "not valid JSON"),
         (b"[]", JSON, 422, "no row"),
         (b"null", JSON, 422, "wrong fields: 1"),
         (b"[1, 2]", JSON, 422, "wrong fields: 2"),
@@ -351,7 +352,8 @@ def test_many_clients_get_their_own_answers(client: Client):
         assert found["probabilities"] == pytest.approx(one["probabilities"], rel=1e-12)
 
 
-def test_slow_and_half_open_clients_hold_nobody_up(client: Client):
+def test_slow_and_half_open_clients_hold_nobody_up(client: Client, monkeypatch):
+    monkeypatch.setattr(serve.Protocol, "head_seconds", 3)
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     parts = [b"", head, head + b"Content-Length: 500\r\n\r\n{"]
     with contextlib.ExitStack() as stack:
@@ -366,6 +368,30 @@ def test_slow_and_half_open_clients_hold_nobody_up(client: Client):
         assert b" 408 " in slow[2].recv(1000)
         while slow[2].recv(1000):  # until the service closes the connection
             pass
+        assert [slow[at].recv(1000) for at in (0, 1)] == [b"", b""]
+        second = socket.create_connection(("127.0.0.1", client.port), timeout=10)
+        with second:  # one whole request, then half a head
+            second.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET /he")
+            assert b" 200 " in second.recv(1000)
+            while second.recv(1000):
+                pass
+
+
+def test_client_that_goes_away_is_no_error_of_the_service(trained: Path):
+    with serving() as client:
+        with socket.create_connection(("127.0.0.1", client.port)) as connection:
+            connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+        while not client.counted('requests_total{path="/predict"'):
+            time.sleep(0.01)
+        assert client.counted('requests_total{path="/predict",status="400"}') == 1
+
+
+@pytest.mark.parametrize("row", [b"{}", b"[]"])
+def test_rows_without_end_are_refused_before_they_are_parsed(client: Client, monkeypatch, row):
+    monkeypatch.setattr(orjson, "loads", None)
+    body = b"[" + row + (b"," + row) * 10 * LIMITS.rows + b"]"
+    answer = client.predict(body)
+    assert (answer.status, answer.content["detail"][:13]) == (413, "too many rows")
 
 
 @pytest.mark.parametrize("name", ["RandomForest", "ExtraTrees"])
@@ -477,6 +503,50 @@ def test_sigterm_finishes_what_is_under_way(trained_once: Path, tmp_path: Path):
     assert not health.is_ready(check)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="services share a port on Linux only")
+def test_service_that_takes_over_loses_no_client(trained_once: Path, tmp_path: Path):
+    lost, answered, stopped = [], [0] * 2, threading.Event()
+
+    def ask(port: int) -> None:
+        while not stopped.is_set():
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            try:
+                connection.request("GET", "/version", headers={"Connection": "close"})
+                commit = json.load(connection.getresponse())["commit"]
+                answered[commit == "new"] += 1
+            except (OSError, http.client.HTTPException) as error:
+                lost.append(repr(error))
+            finally:
+                connection.close()
+
+    checks = [str(tmp_path / name) for name in ("old.sock", "new.sock")]
+    with contextlib.ExitStack() as stack:
+        port, services = 0, []
+        for check, commit in zip(checks, ("old", "new"), strict=True):
+            settings = {"CHECK_SOCKET": check, "PORT": str(port), "COMMIT": commit}
+            service, port = stack.enter_context(process(trained_once, **settings))
+            services.append(service)
+            if not answered[0]:
+                while not health.is_ready(check):
+                    time.sleep(0.05)
+                clients = [threading.Thread(target=ask, args=[port]) for _ in range(40)]
+                for one in clients:
+                    one.start()
+                while not answered[0]:
+                    time.sleep(0.01)
+        while not health.is_ready(checks[1]):
+            time.sleep(0.05)
+        services[0].send_signal(signal.SIGTERM)
+        assert services[0].wait(20) == 0
+        now = answered[1]
+        while answered[1] < now + 200:
+            time.sleep(0.01)
+        stopped.set()
+        for one in clients:
+            one.join()
+    assert lost == []
+
+
 def test_no_part_of_an_answer_waits_for_the_client():
     """As it would for 40 ms where TCP_NODELAY is not set."""
     found = []
@@ -499,7 +569,8 @@ def test_no_part_of_an_answer_waits_for_the_client():
 
 
 def test_port_that_is_taken_ends_with_one_line(trained_once: Path):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
+    shared = hasattr(socket, "SO_REUSEPORT")  # which a service on the desk must not join
+    with socket.create_server(("127.0.0.1", 0), reuse_port=shared) as taken:
         port = str(taken.getsockname()[1])
         done = call("python", "-m", "src.serve", folder=trained_once, PORT=port)
     assert done.status == 1
