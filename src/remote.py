@@ -85,7 +85,11 @@ def decide(url: str, variables: dict[str, str]) -> tuple[str, str]:
     """
     wanted = CREDENTIALS.get(urlsplit(url).scheme, ())
     if is_local(url) and not variables.get("DVC_REMOTE_URL"):
-        return "embedded", f"no other is configured: {url}, and what main left in the Actions cache"
+        # GitHub hides variables from forks, so that this may be one of a repository with another.
+        return (
+            "embedded",
+            f"this run knows no other: {url}, and what main left in the Actions cache",
+        )
     if wanted and not any(_usable(name, variables) for name in wanted):
         missing = " or ".join(wanted)
         return (

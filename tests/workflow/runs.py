@@ -103,7 +103,7 @@ class Hub:
 
     Attributes:
         store: its cache and artifacts.
-        variables: what its owner has set.
+        variables: what its owner has set; runs for forks do not get them.
         secrets: what its owner has set; runs for forks do not get them.
     """
 
@@ -119,7 +119,16 @@ class Hub:
                 "base": {"sha": git(clone, "rev-parse", "main").strip()},
             }
         }
-        return self._run(clone, "pull_request", payload, {} if fork else self.secrets, status)
+        hub = Hub(self.store) if fork else self
+        return hub._run(clone, "pull_request", payload, status)
+
+    def merge_request(self, clone: Path, branch: str) -> Run:
+        """Run it as GitHub does: on a merge into main, which has moved since the event was made."""
+        git(clone, "switch", "--quiet", "--detach", "main")
+        git(clone, "merge", "--quiet", "--no-ff", "--message", "Merge", branch)
+        head = git(clone, "rev-parse", branch).strip()
+        payload = {"pull_request": {"number": 7, "base": {"sha": ""}, "head": {"sha": head}}}
+        return self._run(clone, "pull_request", payload, 0)
 
     def push(self, clone: Path, *, before: str = "HEAD^", status: int = 0) -> Run:
         """Run the workflow for what is committed, as pushed to main."""
@@ -128,16 +137,13 @@ class Hub:
         )
         sha = known.stdout.strip() if known.returncode == 0 else "0" * 40
         payload = {"before": sha, "forced": False}
-        return self._run(
-            clone, "push", payload, self.secrets, status, workflow="cd.yml", job="train"
-        )
+        return self._run(clone, "push", payload, status, workflow="cd.yml", job="train")
 
     def _run(
         self,
         clone: Path,
         event: str,
         payload: Mapping[str, object],
-        secrets: dict[str, str],
         status: int,
         workflow: str = "ci.yml",
         job: str | None = None,
@@ -151,7 +157,7 @@ class Hub:
             workflow=workflow,
             job=job,
             variables=self.variables,
-            secrets=secrets,
+            secrets=self.secrets,
         )
         report = self.store / "report/report.md"
         assert found == status, log

@@ -100,7 +100,7 @@ def test_a_bucket(clone, s3_hub, s3, objects, tmp_path):
 
     before = objects()
     fork = hub.pull_request(clone, fork=True)
-    assert "data from the cache" in fork.log
+    assert "data from the embedded remote: this run knows no other" in fork.log
     assert "made again for lack: none" in fork.log
     assert not any(value in fork.log for value in s3.credentials.values())
 
@@ -207,4 +207,7 @@ def test_a_stale_lock_gives_its_patch(clone, hub, tmp_path):
     assert "dvc.lock" in changed
     assert all(name == "dvc.lock" or name.startswith("metrics/") for name in changed)
     commit(clone)
-    assert lines(hub.pull_request(clone).report)[0] == "# ✅ Passed"
+    merged = hub.merge_request(clone, "stale")
+    assert lines(merged.report)[0] == "# ✅ Passed"
+    champion = git(clone, "rev-parse", "main").strip()
+    assert f"the champion's metrics are those of {champion}" in merged.log
