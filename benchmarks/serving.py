@@ -2,8 +2,8 @@
 
 All serve the model of models/ from one process each, and are asked in turn (A B A B ...) over
 loopback by the same client. BentoML gets an environment of its own, as it is no dependency of
-ours; without it (`--no-bentoml`) its column is left out. Before anything is measured, all answers are
-compared with those of the model's pipeline for the same rows.
+ours; without it (`--no-bentoml`) its column is left out. Before anything is measured, all answers
+are compared with those of the model's pipeline for the same rows.
 """
 
 import argparse
