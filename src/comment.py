@@ -70,12 +70,16 @@ def find_comment(number: int) -> int | None:
 
 
 def main() -> None:
-    """Post or update the comment."""
+    """Post or update the comment; a run that stopped early has left no report to post."""
+    report = Path(sys.argv[1])
+    if not report.exists():
+        print("the run left no report: nothing to comment")
+        return
     number = find_pull_request(*(os.environ[f"HEAD_{key}"] for key in ("SHA", "OWNER", "BRANCH")))
     if number is None:
         print("no open pull request has this commit as its head: nothing to comment on")
         return
-    with Path(sys.argv[1]).open("rb") as file:  # read no more than could be shown
+    with report.open("rb") as file:  # read no more than could be shown
         text = file.read(4 * LIMIT + 1).decode("utf-8", errors="replace")
     body = {"body": body_of(text, os.environ["RUN_URL"])}
     comment = find_comment(number)

@@ -112,6 +112,13 @@ def test_a_commit_that_is_no_pull_requests_head_gets_none(post, monkeypatch, nam
     assert post(b"text") == []
 
 
+def test_a_run_that_left_no_report_gets_none(github, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["comment", str(tmp_path / "report.md")])
+    comment.main()
+    assert capsys.readouterr().out == "the run left no report: nothing to comment\n"
+    assert len(github.comments) == 1
+
+
 def test_the_workflow_posts_what_the_run_left(github, clone, hub):
     (hub.store / "report").mkdir(parents=True)
     (hub.store / "report/report.md").write_text("# Passed", encoding="utf-8")
