@@ -113,7 +113,7 @@ def _wait(container: str, limit: float) -> None:
     while not is_ready(container):
         running = inspect(container)["State"]["Running"]
         if not running or time.monotonic() > end:
-            said = docker("logs", "--tail=5", container, check=False)
+            said = docker("logs", "--tail=5", container, check=False, merge=True)
             docker("rm", "--force", container)
             reason = f"was not ready within {limit:g} s" if running else "ended"
             raise UserError(f"the new container {reason}; what served before serves on. {said}")

@@ -12,16 +12,17 @@ from typing import Any
 from src.errors import UserError
 
 
-def docker(*arguments: str, check: bool = True, show: bool = False) -> str:
+def docker(*arguments: str, check: bool = True, show: bool = False, merge: bool = False) -> str:
     """Run `docker` on the engine that DOCKER_HOST names, or else on this machine's.
-
-    Returns:
-        What it printed on stdout; of `docker logs` also what the container printed on stderr.
 
     Args:
         arguments: the command, as a list and not for a shell.
         check: whether a failure is an error; if not, it gives an empty text.
         show: let the user see what it prints, on stderr, instead of giving it back.
+        merge: give what it prints on stderr as well.
+
+    Returns:
+        What it printed on stdout.
 
     Raises:
         UserError: there is no such program, or the command failed.
@@ -34,7 +35,7 @@ def docker(*arguments: str, check: bool = True, show: bool = False) -> str:
         done = subprocess.run(
             command,
             stdout=pipe,
-            stderr=pipe if arguments[0] != "logs" else subprocess.STDOUT,
+            stderr=subprocess.STDOUT if merge else pipe,
             encoding="utf-8",
             errors="replace",
             check=False,

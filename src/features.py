@@ -70,9 +70,7 @@ def date_parts(frame: pd.DataFrame) -> pd.DataFrame:
     for name in frame.columns:
         # In microseconds, as nanoseconds end in 2262 and some say 9999-12-31 for "never".
         date = pd.to_datetime(frame[name]).astype("datetime64[us]")
-        parts[f"{name}_days"] = (date - pd.Timestamp(0, unit="s").as_unit("us")) / pd.Timedelta(
-            days=1
-        )
+        parts[f"{name}_days"] = (date - pd.Timestamp("1970-01-01")) / pd.Timedelta(days=1)
         parts[f"{name}_month"] = date.dt.month.astype("float64")
         parts[f"{name}_weekday"] = date.dt.day_of_week.astype("float64")
     return pd.DataFrame(parts, index=frame.index)

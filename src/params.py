@@ -94,7 +94,7 @@ class Evaluate(Section, frozen=True, kw_only=True):
     seed: Seed
 
 
-class Bound(Section, frozen=True, kw_only=True):
+class Bound(Section, frozen=True, kw_only=True, omit_defaults=True):
     """The range that a metric must lie in, and how far it may fall behind the champion's."""
 
     min: Annotated[Finite | None, Meta(description="a finite number")] = None

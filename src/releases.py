@@ -188,9 +188,10 @@ def embedded() -> str | None:
 def table(known: list[Release]) -> str:
     """List the versions, the latest first: stages, judged metrics, commit, image."""
     lines = [f"{'version':9} {'serves':12} {'metrics':32} {'commit':8} image"]
-    stages = {stage for release in known for stage in release.promotions}
+    stages = sorted({stage for release in known for stage in release.promotions})
+    serving = {stage: served(stage, known)[-1] for stage in stages}
     for release in reversed(known):
-        serves = [stage for stage in sorted(stages) if served(stage, known)[-1] == release]
+        serves = [stage for stage, one in serving.items() if one == release]
         gate = json.loads(git("show", f"{release.commit}:metrics/gate.json"))
         metrics = [f"{one['metric']} {one['value']:.4g}" for one in gate["verdicts"]]
         lines.append(

@@ -99,7 +99,7 @@ class Checker:
 
     def _read_json(self, body: bytes) -> list[Any]:
         # Millions of empty rows would take seconds and gigabytes to parse. Text may hold some.
-        if body.count(b"{") + body.count(b"[") > 10 * self.max_rows:
+        if body.count(b"}") + body.count(b"]") > 10 * self.max_rows:
             raise RequestError(413, f"too many rows; at most {self.max_rows} in one request")
         try:
             content = orjson.loads(body)

@@ -64,9 +64,6 @@ def small(settings: Params) -> dict[str, Any]:
     content["validate"] |= {"min_train_rows": 1, "min_test_rows": 1, "max_drift": 1.0}
     content["train"]["folds"] = 2
     content["evaluate"]["resamples"] = 100
-    for bound in content["gate"].values():
-        for name in [name for name, value in bound.items() if value is None]:
-            del bound[name]
     return content
 
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,9 @@ import pandas as pd
 from src import errors, files, params, tables
 from src.errors import UserError
 from src.params import Params
+
+if TYPE_CHECKING:
+    from pandera.pandas import DataFrameSchema
 
 SCHEMA = Path("data/schema.yaml")
 REPORT = Path("metrics/validation.json")
@@ -40,14 +44,13 @@ class Violation:
     values: str
 
 
-def schema_violations(frame: pd.DataFrame, split: str) -> list[Violation]:
-    """Check a split against data/schema.yaml, all checks on all columns.
+def read_schema() -> "DataFrameSchema":
+    """Read data/schema.yaml.
 
     Raises:
-        UserError: the schema is missing or is none.
+        UserError: the schema is missing or is none, or names a check that there is not.
     """
     os.environ.setdefault("DISABLE_PANDERA_IMPORT_WARNING", "True")
-    from pandera.errors import SchemaErrors
     from pandera.pandas import DataFrameSchema
 
     if not SCHEMA.exists():
@@ -61,6 +64,15 @@ def schema_violations(frame: pd.DataFrame, split: str) -> list[Violation]:
         raise UserError(f"{SCHEMA.as_posix()}: names no column; infer one with `make schema`")
     if unknown := _unknown_keys():
         raise UserError(f"{SCHEMA.as_posix()}: {unknown}")
+    return schema
+
+
+def schema_violations(
+    schema: "DataFrameSchema", frame: pd.DataFrame, split: str
+) -> list[Violation]:
+    """Check a split against the schema, all checks on all columns."""
+    from pandera.errors import SchemaErrors
+
     try:
         schema.validate(frame, lazy=True)
     except SchemaErrors as error:
@@ -141,14 +153,12 @@ def other_violations(
             infinite = int(np.isinf(frame[name]).sum())
             if infinite:
                 yield Violation(split, name, "finite", infinite, "inf")
-    grouped = settings.prepare.column if settings.prepare.split == "group" else None
+    # Rows of a group may all be alike, and missing values tell nothing of the others.
+    group = settings.prepare.column if settings.prepare.split == "group" else None
+    parts = [(part, part[group].nunique() if group else len(part)) for part in (train, test)]
     for name in features:
         gap = drift(train[name], test[name])
-        # Missing values tell nothing of the others, and rows of a group may all be alike.
-        rows = [
-            min(part[name].count() or len(part), part[grouped].nunique() if grouped else len(part))
-            for part in (train, test)
-        ]
+        rows = [min(part[name].count() or len(part), most) for part, most in parts]
         allowed = max(limits.max_drift, chance_drift(rows[0], rows[1], len(features)))
         if gap > allowed:
             yield Violation("both", name, f"drift at most {allowed:.2f}", len(test), f"{gap:.2f}")
@@ -243,9 +253,10 @@ def main() -> int:
     settings = params.load()
     train = tables.read_split(tables.TRAIN, settings.data.target)
     test = tables.read_split(tables.TEST, *train.columns)
+    schema = read_schema()
     violations = [
-        *schema_violations(train, "train"),
-        *schema_violations(test, "test"),
+        *schema_violations(schema, train, "train"),
+        *schema_violations(schema, test, "test"),
         *other_violations(train, test, settings),
     ]
     report = {

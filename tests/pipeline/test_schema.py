@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from src.schema import infer
-from src.validate import SCHEMA, schema_violations
+from src.validate import SCHEMA, read_schema, schema_violations
 from tests.pipeline.projects import fruit
 
 
@@ -23,7 +23,8 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
 
 
 def found(frame: pd.DataFrame) -> list[tuple[str, str, int, str]]:
-    return [(v.column, v.check, v.rows, v.values) for v in schema_violations(frame, "train")]
+    violations = schema_violations(read_schema(), frame, "train")
+    return [(v.column, v.check, v.rows, v.values) for v in violations]
 
 
 def test_inferred_schema_accepts_its_own_data(table):
