@@ -25,5 +25,5 @@ WORKDIR /app
 USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=6s --start-period=30s \
-  CMD ["/app/.venv/bin/python", "-m", "src.health"]
-CMD ["/app/.venv/bin/python", "-m", "src.serve"]
+  CMD ["/app/.venv/bin/python", "-m", "src.service.probe"]
+CMD ["/app/.venv/bin/python", "-m", "src.service.server"]

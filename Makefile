@@ -81,34 +81,34 @@ report: $(PIPELINE) ## write report/report.md and report/report.html of the last
 	@$(PY) -m src.report
 
 ci: $(DEV) ## run the pull request's workflow here, on the last commit
-	@$(PY) -m src.act
+	@$(PY) -m src.workflow.local
 
 environment: $(DEV) ## install what every other target needs
 
 serve: $(DEV) ## serve the trained model on http://127.0.0.1:8000 (PORT=)
-	@$(PY) -m src.serve
+	@$(PY) -m src.service.server
 
 integration: $(DEV) ## test the service at URL=
 	@$(PY) -m pytest tests/integration --base-url "$$URL" -rs
 
 # These need no more than Python and Docker.
 image: ## build the image of this commit
-	@"$(PYTHON)" -m src.image build
+	@"$(PYTHON)" -m src.delivery.image build
 
 publish: ## build and push it: REPOSITORY=ghcr.io/owner/name
-	@"$(PYTHON)" -m src.image publish
+	@"$(PYTHON)" -m src.delivery.image publish
 
 deploy: ## serve an image: ENV=staging IMAGE=NAME@sha256:...
-	@"$(PYTHON)" -m src.deploy
+	@"$(PYTHON)" -m src.delivery.deploy
 
 models: ## list the versions of the model, with metrics and stages
-	@"$(PYTHON)" -m src.releases models
+	@"$(PYTHON)" -m src.delivery.releases models
 
 promote: $(PIPELINE) ## record that an image serves: ENV=production IMAGE=...
-	@$(PY) -m src.releases promote
+	@$(PY) -m src.delivery.releases promote
 
 rollback: $(PIPELINE) ## go back to the version that served before: ENV=production
-	@$(PY) -m src.releases rollback
+	@$(PY) -m src.delivery.releases rollback
 
 # The larger set is resolved first, so that the smaller one can have the very same versions.
 LOCK = $(PY) -m uv pip compile --quiet --upgrade --universal --python-version 3.$(OLDEST) \

@@ -1,4 +1,4 @@
-"""What a service is without src/serve.py: one route that calls the model on a DataFrame."""
+"""What a service is without src/service: one route that calls the model on a DataFrame."""
 
 import joblib
 import pandas as pd

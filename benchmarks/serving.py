@@ -27,9 +27,9 @@ import joblib
 import numpy as np
 from tqdm import tqdm
 
-from src import tables
-from src.model import MODEL, SIDECAR, read_sidecar
-from tests.deploy.engine import BASE, NoEngineError, free_port, start
+from src.shared import sidecar, tables
+from src.shared.paths import MODEL, SIDECAR, TEST
+from tests.delivery.engine import BASE, NoEngineError, free_port, start
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "serving.md"
@@ -198,7 +198,7 @@ def image_size(folder: Path) -> str:
     """Build the image on an engine of the tests' own; tell its size beside what it holds."""
     try:
         with start(folder) as engine:
-            build = [sys.executable, "-m", "src.image", "build"]
+            build = [sys.executable, "-m", "src.delivery.image", "build"]
             done = subprocess.run(build, env=engine.variables, stdout=subprocess.PIPE, check=True)
             image = done.stdout.decode().split()[-1]
             told = [engine.docker("inspect", "--format", "{{.Size}}", it) for it in (image, BASE)]
@@ -218,17 +218,17 @@ def main() -> None:
     parser.add_argument("--no-bentoml", action="store_true")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     options = parser.parse_args()
-    sidecar = read_sidecar(SIDECAR)
-    names = [feature["name"] for feature in sidecar["features"]]
-    if sidecar["task"] == "regression" or any(f["kind"] != "numeric" for f in sidecar["features"]):
+    known = sidecar.read(SIDECAR)
+    names = [feature.name for feature in known.features]
+    if known.task == "regression" or any(f.kind != "numeric" for f in known.features):
         sys.exit("what it is compared with takes numbers only, and gives probabilities")
-    frame = tables.read_split(tables.TEST, *names)[names].head(100)
+    frame = tables.read_split(TEST, *names)[names].head(100)
     expected = joblib.load(MODEL).predict_proba(frame)
     rows = [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
-    classes = [str(label) for label in sidecar["classes"]]
+    classes = [str(label) for label in known.classes or []]
     uvicorn = ["uvicorn", "bare:app", "--port", "PORT", "--log-level", "warning", "--no-access-log"]
     servers = [
-        Server("src.serve", [sys.executable, "-m", "src.serve"]),
+        Server("src.service.server", [sys.executable, "-m", "src.service.server"]),
         Server("bare FastAPI route", [sys.executable, "-m", *uvicorn]),
     ]
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:

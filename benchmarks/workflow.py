@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from tests.dvc_runs import call, commit, git
 from tests.faulty import Proxy
-from tests.pipeline.dvc_runs import call, commit, git
 from tests.s3 import serve_s3
 from tests.workflow.runs import Hub, Run, copy_repository, edit, make_quick
 
@@ -37,7 +37,7 @@ def seconds_of(text: str) -> float:
 
 def overhead(run: Run, hub: Hub) -> tuple[float, float]:
     """Give the seconds of a run's steps without the pipeline's, and the pipeline's own."""
-    stages = hub.findings.get("seconds")
+    stages = hub.state.get("seconds")
     pipeline = sum(stages.values()) if isinstance(stages, dict) else 0.0
     steps = {name: seconds_of(text) for name, text in STEP.findall(run.log)}
     return sum(value for name, value in steps.items() if name not in UNCOUNTED) - pipeline, pipeline

@@ -1,19 +1,17 @@
 """Stage 4: score the model on the test split."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from src import errors, files, metrics, params, tables
-from src.live import StageLive
+from src import metrics
 from src.metrics import Predictions
-from src.model import MODEL, SIDECAR, load_model, read_sidecar
-
-RECORDS = Path("metrics/evaluate")
-PREDICTIONS = Path("models/predictions.parquet")
+from src.shared import errors, files, params, sidecar, tables
+from src.shared.model import load_model
+from src.shared.paths import EVALUATION, MODEL, PREDICTIONS, SIDECAR, TEST
+from src.shared.recorder import StageLive
 
 # Plots are kept in Git, so they hold no more points than an eye can tell apart.
 CURVE_POINTS = 200
@@ -118,16 +116,16 @@ def as_table(predictions: Predictions) -> pa.Table:
 def main() -> None:
     """Read the model and the test split, write its predictions, metrics, intervals and plots."""
     settings = params.load().evaluate
-    sidecar = read_sidecar(SIDECAR)
-    model = load_model(MODEL, sidecar)
-    columns = [sidecar["target"], *(feature["name"] for feature in sidecar["features"])]
-    frame = tables.read_split(tables.TEST, *columns)
+    known = sidecar.read(SIDECAR)
+    model = load_model(MODEL, known)
+    columns = [known.target, *(feature.name for feature in known.features)]
+    frame = tables.read_split(TEST, *columns)
     predictions = metrics.predict(
-        model, frame, frame[sidecar["target"]].to_numpy(), sidecar["task"], sidecar["positive"]
+        model, frame, frame[known.target].to_numpy(), known.task, known.positive
     )
     values = metrics.headline(predictions)
     ends = metrics.intervals(predictions, settings.resamples, settings.seed)
-    with files.replacing(RECORDS, PREDICTIONS) as (draft, table_draft):
+    with files.replacing(EVALUATION, PREDICTIONS) as (draft, table_draft):
         with StageLive(draft) as live:
             for name, value in values.items():
                 live.log_metric(name, value, plot=False)

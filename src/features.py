@@ -1,28 +1,18 @@
 """Features: which columns a model takes, of what kind, and how they reach the estimator."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+
+from src.shared.sidecar import Feature, Kind
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 # A text column with more values than this has its rarest ones encoded together.
 MAX_CATEGORIES = 100
-
-Kind = Literal["numeric", "boolean", "date", "categorical"]
-
-
-@dataclass(frozen=True)
-class Feature:
-    """A column that the model takes, its kind and its pandas type in the training data."""
-
-    name: str
-    kind: Kind
-    dtype: str
 
 
 def describe(frame: pd.DataFrame, leave_out: Iterable[str | None]) -> list[Feature]:
@@ -45,7 +35,7 @@ def _kind(column: pd.Series) -> Kind:
 
 
 def categories(frame: pd.DataFrame, features: list[Feature]) -> dict[str, list[str]]:
-    """Give the values of each categorical feature that has no more than are encoded one by one."""
+    """Return the values of each categorical feature that does not have too many to list."""
     found = {
         feature.name: sorted(frame[feature.name].dropna().unique())
         for feature in features

@@ -134,7 +134,7 @@ def _weights(rows: int, resamples: int, random: np.random.Generator) -> Iterator
 
 
 def _measure(predictions: Predictions) -> Callable[[Array], Metrics]:
-    """Give the function from weights, shape (resamples, rows), to metrics, shape (resamples,)."""
+    """Return the function from weights, shape (resamples, rows), to metrics, shape (resamples,)."""
     if predictions.classes is None:
         return _regression(predictions)
     return _classification(predictions)
@@ -212,13 +212,13 @@ def _losses(actual: Array, scores: Array, binary: bool) -> dict[str, Array]:
 
 
 def _curves(actual: Array, scores: Array, binary: bool) -> list[Callable[[Array], Metrics]]:
-    """Give for each class, or for the positive one alone, the function from weights to areas."""
+    """Return for each class, or for the positive one alone, the function from weights to areas."""
     columns = [1] if binary else range(actual.shape[1])
     return [_areas(actual[:, at], scores[:, at]) for at in columns]
 
 
 def _areas(actual: Array, score: Array) -> Callable[[Array], Metrics]:
-    """Give the function from weights to the areas under one class's curves.
+    """Return the function from weights to the areas under one class's curves.
 
     ROC AUC by the trapezoid rule, average precision as the sum of precision times the step in
     recall, both over the distinct scores, as scikit-learn defines them.

@@ -8,9 +8,10 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet
 
-from src import errors, files, params, tables
-from src.errors import UserError
-from src.params import Prepare
+from src.shared import errors, files, params, tables
+from src.shared.errors import UserError
+from src.shared.params import Prepare
+from src.shared.paths import TEST, TRAIN
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -29,7 +30,7 @@ def drop_duplicates(table: pa.Table) -> pa.Table:
 
 
 def _hash_rows(table: pa.Table) -> np.ndarray:
-    """Give each row of one or more a number: the same to equal rows, hardly ever to others."""
+    """Return each row of one or more a number: the same to equal rows, hardly ever to others."""
     columns = [
         pa.chunked_array([_encode(column).cast(pa.int64())])
         if pa.types.is_string(column.type) or pa.types.is_boolean(column.type)
@@ -49,7 +50,7 @@ def _hash_rows(table: pa.Table) -> np.ndarray:
 
 
 def _bits(column: pa.Array) -> np.ndarray:
-    """Give the 64 bits of each number or time, 0 for a missing one.
+    """Return the 64 bits of each number or time, 0 for a missing one.
 
     Like `_filter`, without pyarrow's conversions: they import pandas, a third of a short run.
     """
@@ -109,7 +110,7 @@ def _codes(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _complete(table: pa.Table, settings: Prepare) -> pa.ChunkedArray:
-    """Give the column that groups or dates the rows, which must have no missing value."""
+    """Return the column that groups or dates the rows, which must have no missing value."""
     column = table[settings.column]
     if column.null_count:
         raise UserError(
@@ -183,7 +184,7 @@ def main() -> None:
     if len(table) < 2:
         raise UserError(f"{raw.as_posix()}: has {len(table)} distinct row; a split needs two")
     test = choose_test(table, data.target, settings.prepare)
-    with files.replacing(tables.TRAIN, tables.TEST) as drafts:
+    with files.replacing(TRAIN, TEST) as drafts:
         for draft, mask in zip(drafts, (~test, test), strict=True):
             pyarrow.parquet.write_table(_filter(table, mask), draft)
     print(

@@ -1,63 +1,52 @@
-"""The report of a run: one text for the job's summary, the pull request and the desk.
+"""`make report`: what the last run made, beside the champion, in report/report.md and report.html.
 
 It is written from whatever is there, so that a run that stopped half-way has one as well.
 """
 
-import html
 import json
 import math
-import os
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from src import base, findings, gate, lock, remote
+from src.shared import champion, errors, files, pipeline, revisions
+from src.shared.page import Block, Plot, Table, to_html, to_markdown
+from src.shared.paths import (
+    DVC_LOCK,
+    EVALUATION,
+    INTERVALS,
+    METRICS,
+    PARAMS,
+    REPORT,
+    TEST,
+    VALIDATION,
+    VERDICTS,
+)
 
-MARKDOWN, HTML = findings.FOLDER / "report.md", findings.FOLDER / "report.html"
-PLOTS = Path("metrics/evaluate/plots/custom")
-TEST = "data/prepared/test.parquet"
-
-# The steps of the workflow, by their ids.
-STEPS = {
-    "environment": "environment",
-    "lint": "lint, format and types",
-    "unit": "unit tests",
-    "source": "where the data comes from",
-    "pull": "dvc pull",
-    "validation": "data validation",
-    "smoke": "smoke model",
-    "repro": "dvc repro",
-    "gate": "metrics check",
-    "lock": "dvc.lock and metrics in Git",
-    "push": "dvc push",
-}
-
-GRID, BINS = 41, 21
+MARKDOWN, HTML = REPORT / "report.md", REPORT / "report.html"
+PLOTS = EVALUATION / "plots/custom"
 
 
 @dataclass(frozen=True)
-class Table:
-    """A table: its head and its rows, all text."""
+class Run:
+    """What is known of the run besides its files. On a desk that is nothing.
 
-    head: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
+    Attributes:
+        failed: why it stopped; empty if it did not.
+        where: the step that failed.
+        trained: whether the pipeline was run to its end.
+        notes: what else the reader should know.
+        seconds: how long each stage that ran took.
+        verdicts: the file with the gate's verdicts.
+    """
 
-
-@dataclass(frozen=True)
-class Plot:
-    """A curve in the unit square, or numbers to count in bins."""
-
-    title: str
-    x_label: str
-    y_label: str
-    points: list[tuple[float, float]]
-    counts: bool = False
-
-
-# A heading starts with "#"; text may hold `code`.
-Block = str | Table | Plot
+    failed: tuple[str, ...] = ()
+    where: str = ""
+    trained: bool = True
+    notes: tuple[str, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+    verdicts: Path = VERDICTS
 
 
 def loosened(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
@@ -104,31 +93,25 @@ def _difference(value: Any, was: Any) -> str:
     return f"{value - was:+.4f}" if numbers else "-"
 
 
-def headline(
-    facts: dict[str, Any], steps: dict[str, Any], verdicts: list[dict[str, Any]], job: str = ""
-) -> Iterator[Block]:
-    """Give the verdict, and why.
+def headline(run: Run, verdicts: list[dict[str, Any]]) -> Iterator[Block]:
+    """Yield the verdict, and why.
 
     Args:
-        facts: the run's findings.
-        steps: what GitHub says of the job's steps; empty outside of it.
+        run: what is known of the run.
         verdicts: the gate's.
-        job: what GitHub says of the job so far; empty outside of it.
     """
-    failed = [name for name in STEPS if steps.get(name, {}).get("outcome") == "failure"]
     rejected = [
         f"`{verdict['metric']}` is {_text(verdict['value'])}: {verdict['reason']}"
         for verdict in verdicts
         if not verdict["passed"]
     ]
-    why = [facts["problem"]] if "problem" in facts else []
-    if failed or rejected or why or job not in ("", "success"):
-        where = f" at: {STEPS[failed[0]]}" if failed else ""
+    if rejected or run.failed or run.where:
+        where = f" at: {run.where}" if run.where else ""
         yield f"# ❌ {'Rejected' if rejected else 'Stopped'}{where}"
-        yield from dict.fromkeys([*rejected, *why])
+        yield from dict.fromkeys([*rejected, *run.failed])
     else:
         yield "# ✅ Passed"
-    if steps and steps.get("repro", {}).get("outcome") != "success":
+    if not run.trained:
         yield "**The model was not trained** in this run."
 
 
@@ -192,54 +175,47 @@ def _read(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def compose(facts: dict[str, Any], steps: dict[str, Any], revision: str) -> Iterator[Block]:
-    """Give the whole report, as blocks.
+def compose(revision: str, run: Run) -> Iterator[Block]:
+    """Yield the whole report, as blocks.
 
     Args:
-        facts: the run's findings.
-        steps: what GitHub says of the job's steps; empty outside of it.
-        revision: the champion's.
+        revision: the champion's branch or commit.
+        run: what is known of the run.
     """
-    judged = [path for path in (gate.COMPARED, gate.REPORT) if path.exists()]
-    newest = max(judged, key=lambda path: path.stat().st_mtime, default=gate.REPORT)
-    verdicts = _read(newest).get("verdicts", [])
-    metrics = _read(Path(lock.METRICS))
-    rival, champion = gate.find_champion(revision) or (revision, {})
-    here, there = (
-        base.parse_yaml(Path("params.yaml").read_text("utf-8")),
-        base.read_yaml(revision, "params.yaml"),
-    )
-    yield from headline(facts, steps, verdicts, os.environ.get("JOB_STATUS", ""))
+    verdicts = _read(run.verdicts).get("verdicts", [])
+    metrics = _read(METRICS)
+    rival = champion.find(revision)
+    here = revisions.parse_yaml(PARAMS.read_text("utf-8"))
+    there = revisions.read_yaml(rival.commit if rival else revision, PARAMS.as_posix())
+    yield from headline(run, verdicts)
     for what in loosened(there.get("gate", {}), here.get("gate", {})):
         yield f"⚠️ A bound is loosened: {what}"
-    for name, why in facts.get("stale", {}).items():
-        yield f"⚠️ `{name}` is stale in dvc.lock: {why} changed"
-    if "source" in facts:
-        yield f"Data from the {remote.PLACES[facts['source']]}: {facts['why']}"
-    if "pushed" in facts:
-        yield f"Pushed to {facts['pushed']}, which holds every output"
+    yield from run.notes
     yield "## Metrics"
-    if not champion:
+    if rival is None:
         yield "There is no champion: this is the first model."
-    elif _test_split(base.read_yaml(rival, lock.LOCK)) != _test_split(lock.read_lock()):
+    elif _test_split(_lock_at(rival.commit)) != _test_split(pipeline.read_lock()):
         yield "The test split is not the champion's: the two were measured on different rows."
     head = ("metric", "this run", "95 % interval", "champion", "change", "bound", "verdict")
-    intervals = _read(Path("metrics/evaluate/intervals.json"))
-    yield Table(head, metric_rows(metrics, champion, intervals, verdicts))
+    before = rival.metrics if rival else {}
+    yield Table(head, metric_rows(metrics, before, _read(INTERVALS), verdicts))
     if plot := plot_of(PLOTS):
         yield plot
-    yield from validation_blocks(_read(Path("metrics/validation.json")))
+    yield from validation_blocks(_read(VALIDATION))
     yield "## Parameters"
     changed = list(changes(there, here)) if there else []
     yield Table(("setting", "champion", "here"), changed) if changed else "None has changed."
     yield "## Stages"
-    seconds = facts.get("seconds", {})
-    stages = dict.fromkeys([*lock.stages_of(lock.read_lock()), *seconds])
+    stages = dict.fromkeys([*pipeline.stages_of(pipeline.read_lock()), *run.seconds])
     rows = [
-        (name, "ran" if name in seconds else "unchanged", _seconds(seconds.get(name)))
+        (name, "ran" if name in run.seconds else "unchanged", _seconds(run.seconds.get(name)))
         for name in stages
     ]
     yield Table(("stage", "in this run", "seconds"), rows)
+
+
+def _lock_at(revision: str) -> dict[str, Any]:
+    return revisions.read_yaml(revision, DVC_LOCK.as_posix())
 
 
 def _seconds(value: float | None) -> str:
@@ -247,138 +223,28 @@ def _seconds(value: float | None) -> str:
 
 
 def _test_split(locked: dict[str, Any]) -> str | None:
-    stage = lock.stages_of(locked).get("evaluate")
-    return stage.deps.get(TEST) if stage else None
+    stage = pipeline.stages_of(locked).get("evaluate")
+    return stage.deps.get(TEST.as_posix()) if stage else None
 
 
-def to_markdown(blocks: Iterable[Block]) -> str:
-    """Render for GitHub, which draws Mermaid itself."""
-    parts = []
-    for block in blocks:
-        if isinstance(block, Table):
-            lines = [block.head, ("---",) * len(block.head), *block.rows]
-            cells = ([_cell(_plain(text)) for text in line] for line in lines)
-            parts.append("\n".join(f"| {' | '.join(line)} |" for line in cells))
-        elif isinstance(block, Plot):
-            parts.append(f"```mermaid\n{_mermaid(block)}\n```")
-        else:
-            parts.append(_plain(block))
-    return "\n\n".join(parts) + "\n"
+def write(revision: str, run: Run) -> None:
+    """Write the report as Markdown and as HTML.
 
-
-def _cell(text: str) -> str:
-    return re.sub(r"([\\|])", r"\\\1", text)
-
-
-def _plain(text: str) -> str:
-    """Put text in one line, without HTML; what it quotes may come from data or parameters."""
-    return " ".join(text.split()).replace("<", "&lt;")
-
-
-def _mermaid(plot: Plot) -> str:
-    if plot.counts:
-        values = [y for _, y in plot.points]
-        low, high = min(values), max(values)
-        width = (high - low or 1) / BINS
-        heights = [0] * BINS
-        for value in values:
-            heights[min(int((value - low) / width), BINS - 1)] += 1
-        x_range, y_range = f"{low:.4g} --> {low + BINS * width:.4g}", f"0 --> {max(heights)}"
-        series = [f"bar {heights}"]
-    else:
-        x_range = y_range = "0 --> 1"
-        grid = [at / (GRID - 1) for at in range(GRID)]
-        curve = [round(max(y for x, y in plot.points if x <= at), 3) for at in grid]
-        series = [f"line {curve}", f"line {grid}"]
-    axes = [f'x-axis "{plot.x_label}" {x_range}', f'y-axis "{plot.y_label}" {y_range}']
-    return "\n  ".join(["xychart-beta", f'title "{plot.title}"', *axes, *series])
-
-
-STYLE = """
-:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }
-body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
-table { border-collapse: collapse; display: block; overflow-x: auto }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid #8884; text-align: left }
-svg { max-width: 26rem; width: 100% }
-svg text { font-size: 11px; fill: currentColor }
-"""
-
-
-def to_html(blocks: Iterable[Block]) -> str:
-    """Render as one page that needs nothing but itself."""
-    parts = []
-    for block in blocks:
-        if isinstance(block, Table):
-            head, *rows = [
-                "".join(f"<{tag}>{_inline(cell)}</{tag}>" for cell in line)
-                for tag, line in [("th", block.head), *(("td", row) for row in block.rows)]
-            ]
-            body = "".join(f"<tr>{row}</tr>\n" for row in rows)
-            parts.append(f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>")
-        elif isinstance(block, Plot):
-            parts.append(_svg(block))
-        else:
-            level = len(block) - len(block.lstrip("#"))
-            tag = f"h{level}" if level else "p"
-            parts.append(f"<{tag}>{_inline(block.lstrip('# '))}</{tag}>")
-    meta = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-    head = f"<!doctype html>\n<html lang=en>{meta}<title>Report</title><style>{STYLE}</style>"
-    return "\n".join([head, *parts, "</html>"]) + "\n"
-
-
-def _inline(text: str) -> str:
-    text = re.sub("`(.+?)`", r"<code>\1</code>", html.escape(text))
-    return re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)
-
-
-def _svg(plot: Plot) -> str:
-    """Draw a curve, or for residuals their cloud over the predictions."""
-    xs, ys = ([point[at] for point in plot.points] for at in (0, 1))
-    left, right = (min(xs), max(xs)) if plot.counts else (0, 1)
-    low, high = (min(ys), max(ys)) if plot.counts else (0, 1)
-
-    def place(x: float, y: float) -> tuple[str, str]:
-        return (
-            f"{40 + 340 * (x - left) / (right - left or 1):.1f}",
-            f"{360 - 340 * (y - low) / (high - low or 1):.1f}",
-        )
-
-    spots = [place(x, y) for x, y in plot.points]
-    if plot.counts:
-        shape = "".join(f'<circle cx="{x}" cy="{y}" r="2"/>' for x, y in spots)
-        start, end = place(left, 0), place(right, 0)
-        labels = ("Predicted", "Residual")
-    else:
-        line = " ".join(",".join(spot) for spot in spots)
-        shape = f'<polyline points="{line}" fill="none" stroke="currentColor" stroke-width="2"/>'
-        start, end = place(0, 0), place(1, 1)
-        labels = (plot.x_label, plot.y_label)
-    return f"""<figure><svg viewBox="0 0 400 400" role="img" aria-label="{plot.title}">
-<rect x="40" y="20" width="340" height="340" fill="none" stroke="#8888"/>
-<line x1="{start[0]}" y1="{start[1]}" x2="{end[0]}" y2="{end[1]}" stroke="#8888"/>
-<g fill="#4c78a8" color="#4c78a8">{shape}</g>
-<text x="210" y="392" text-anchor="middle">{labels[0]}</text>
-<text x="40" y="376">{left:.4g}</text><text x="380" y="376" text-anchor="end">{right:.4g}</text>
-<text x="34" y="362" text-anchor="end">{low:.4g}</text>
-<text x="34" y="28" text-anchor="end">{high:.4g}</text>
-<text transform="translate(14 190) rotate(-90)" text-anchor="middle">{labels[1]}</text>
-</svg><figcaption>{plot.title}</figcaption></figure>"""
+    Args:
+        revision: the champion's branch or commit.
+        run: what is known of the run.
+    """
+    blocks = list(compose(revision, run))
+    with files.replacing(MARKDOWN, HTML) as drafts:
+        for draft, text in zip(drafts, (to_markdown(blocks), to_html(blocks)), strict=True):
+            draft.write_text(text, encoding="utf-8", newline="\n")
+    print(f"{MARKDOWN.as_posix()}\n{HTML.as_posix()}")
 
 
 def main() -> None:
-    """Write report/report.md and report/report.html, and the job's summary."""
-    steps = json.loads(os.environ.get("STEPS") or "{}")
-    blocks = list(compose(findings.read(), steps, base.find()))
-    findings.FOLDER.mkdir(exist_ok=True)
-    for path, text in ((MARKDOWN, to_markdown(blocks)), (HTML, to_html(blocks))):
-        path.write_text(text, encoding="utf-8", newline="\n")
-        print(path)
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(to_markdown(blocks))
+    """Report on what is here now, beside the main branch."""
+    write(revisions.find_main(), Run())
 
 
 if __name__ == "__main__":
-    from src import errors
-
     errors.run(main)

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from src import errors, files, params, tables
+from src.shared import errors, files, params, tables
+from src.shared.paths import SCHEMA
 
 if TYPE_CHECKING:
     from pandera.pandas import Column, DataFrameSchema
-
-SCHEMA = Path("data/schema.yaml")
 
 # Text columns with no more values than this get the list of the values that are allowed.
 MAX_CATEGORIES = 20
@@ -46,7 +45,7 @@ def _column(column: pd.Series, is_target: bool) -> "Column":
 
 
 def _ends(known: pd.Series) -> tuple[Any, Any]:
-    """Give the least and the greatest value as types that YAML knows."""
+    """Return the least and the greatest value as types that YAML knows."""
     ends = known.min(), known.max()
     return ends if isinstance(ends[0], pd.Timestamp) else (ends[0].item(), ends[1].item())
 

@@ -2,7 +2,6 @@
 
 import importlib
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,14 @@ from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
 from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold, TimeSeriesSplit
 from tqdm import tqdm
 
-from src import errors, features, files, metrics, params, tables
-from src.errors import UserError
-from src.live import StageLive
-from src.model import MODEL, SIDECAR, answers, versions
-from src.params import Params
-
-VALIDATION = Path("metrics/validation.json")
-RECORDS = Path("metrics/train")
+from src import features, metrics
+from src.shared import errors, files, params, sidecar, tables
+from src.shared.errors import UserError
+from src.shared.model import answers, versions
+from src.shared.params import Params
+from src.shared.paths import MODEL, SIDECAR, TRAIN, TRAINING, VALIDATION
+from src.shared.recorder import StageLive
+from src.shared.sidecar import Artifact, Example, Feature, Sidecar
 
 
 def make_estimator(path: str, arguments: dict[str, Any], seed: int, task: str) -> BaseEstimator:
@@ -136,51 +135,58 @@ def cross_validate(
     return {name: [fold[name] for fold in found if name in fold] for name in names}
 
 
-def sidecar(
+def describe(
     model: BaseEstimator,
     frame: pd.DataFrame,
-    described: list[features.Feature],
+    described: list[Feature],
     settings: Params,
-) -> dict[str, Any]:
-    """Describe a fitted model for those who load it; the hashes are added when it is written.
+    artifact: Artifact,
+) -> Sidecar:
+    """Describe a fitted model for those who load it.
 
     Args:
         model: the fitted pipeline.
         frame: the train split.
         described: the columns that the model takes.
         settings: the sections task, data and train.
+        artifact: the file that the model is in.
     """
     package = settings.train.estimator.partition(".")[0]
     packages = dict.fromkeys(["scikit-learn", "numpy", "pandas", "joblib", package])
-    regression = settings.task == "regression"
-    return {
-        "task": settings.task,
-        "target": settings.data.target,
-        "positive": settings.data.positive,
-        "classes": None if regression else model.classes_.tolist(),
-        "features": [asdict(feature) for feature in described],
-        "categories": features.categories(frame, described),
-        "estimator": settings.train.estimator,
-        "versions": versions(packages),
-        "example": example(model, frame, described, settings.task),
-    }
+    return Sidecar(
+        task=settings.task,
+        target=settings.data.target,
+        positive=settings.data.positive,
+        classes=None if settings.task == "regression" else model.classes_.tolist(),
+        features=described,
+        categories=features.categories(frame, described),
+        estimator=settings.train.estimator,
+        versions=versions(packages),
+        example=example(model, frame, described, settings.task),
+        data={TRAIN.as_posix(): files.sha256(TRAIN)},
+        model=artifact,
+    )
 
 
 def example(
-    model: BaseEstimator, frame: pd.DataFrame, described: list[features.Feature], task: str
-) -> dict[str, Any]:
-    """Give a row that the service can be tried with, and what the model answers for it.
+    model: BaseEstimator, frame: pd.DataFrame, described: list[Feature], task: str
+) -> Example:
+    """Return a row that the service can be tried with, and what the model answers for it.
 
     The first row of the train split without missing values, or if there is none the first one.
     """
     rows = frame[[feature.name for feature in described]]
     row = pd.concat([rows.dropna(), rows]).head(1)
     values = row.astype("object").iloc[0]
-    plain = {
-        name: None if pd.isna(value) else getattr(value, "isoformat", lambda value=value: value)()
-        for name, value in values.items()
-    }
-    return {"row": plain, "answer": answers(model, row, task)[0]}
+    plain = {str(name): _plain(value) for name, value in values.items()}
+    return Example(plain, answers(model, row, task)[0])
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it: dates as text, None for missing."""
+    if pd.isna(value):
+        return None
+    return value.isoformat() if isinstance(value, pd.Timestamp) else value
 
 
 def main() -> None:
@@ -190,13 +196,13 @@ def main() -> None:
     verdict = files.read_json(VALIDATION, "run `dvc repro`")
     if not (isinstance(verdict, dict) and verdict.get("passed") is True):
         raise UserError(f"{VALIDATION.as_posix()}: the data did not pass; run `dvc repro`")
-    frame = tables.read_split(tables.TRAIN, *filter(None, [data.target, settings.prepare.column]))
+    frame = tables.read_split(TRAIN, *filter(None, [data.target, settings.prepare.column]))
     if settings.prepare.split == "time" and settings.prepare.column:
         frame = frame.sort_values(settings.prepare.column, kind="stable", ignore_index=True)
     estimator = make_estimator(train.estimator, train.arguments, train.seed, settings.task)
     described = features.describe(frame, (data.target, settings.prepare.column))
     if not described:
-        raise UserError(f"{tables.TRAIN.as_posix()}: has no column left to learn from")
+        raise UserError(f"{TRAIN.as_posix()}: has no column left to learn from")
     model = features.build_pipeline(described, estimator)
     try:
         scores = cross_validate(model, frame, settings)
@@ -205,12 +211,10 @@ def main() -> None:
         raise
     except Exception as error:  # whatever an estimator raises for a wrong argument
         raise UserError(f"train: {train.estimator} cannot be fitted: {_told(error)}") from error
-    facts = sidecar(model, frame, described, settings)
-    with files.replacing(MODEL, SIDECAR, RECORDS) as (model_draft, sidecar_draft, records_draft):
+    with files.replacing(MODEL, SIDECAR, TRAINING) as (model_draft, sidecar_draft, records_draft):
         joblib.dump(model, model_draft)
-        facts["data"] = {tables.TRAIN.as_posix(): files.sha256(tables.TRAIN)}
-        facts["model"] = {"file": MODEL.name, "sha256": files.sha256(model_draft)}
-        files.write_json(sidecar_draft, facts)
+        artifact = Artifact(MODEL.name, files.sha256(model_draft))
+        sidecar.write(sidecar_draft, describe(model, frame, described, settings, artifact))
         record(records_draft, settings, scores)
 
 

@@ -1,118 +1,17 @@
 """Stage 2: check both splits against the schema, and for what a schema cannot say."""
 
-import difflib
-import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 
-from src import errors, files, params, tables
-from src.errors import UserError
-from src.params import Params
-
-if TYPE_CHECKING:
-    from pandera.pandas import DataFrameSchema
-
-SCHEMA = Path("data/schema.yaml")
-REPORT = Path("metrics/validation.json")
-
-# What data/schema.yaml may say of a column, besides its checks.
-SETTINGS = (
-    *("title", "description", "dtype", "nullable", "checks", "unique", "coerce", "required"),
-    *("regex", "default", "metadata", "report_duplicates", "drop_invalid_rows"),
-)
-
-# How many of the values that fail a check are told.
-SHOWN = 5
-
-# Chance of a false alarm over all columns of a data set without drift.
-FALSE_ALARM = 0.001
-
-
-@dataclass(frozen=True)
-class Violation:
-    """One check that failed: where, which, in how many rows, with the first few values."""
-
-    split: str
-    column: str
-    check: str
-    rows: int
-    values: str
-
-
-def read_schema() -> "DataFrameSchema":
-    """Read data/schema.yaml.
-
-    Raises:
-        UserError: the schema is missing or is none, or names a check that there is not.
-    """
-    os.environ.setdefault("DISABLE_PANDERA_IMPORT_WARNING", "True")
-    from pandera.pandas import DataFrameSchema
-
-    if not SCHEMA.exists():
-        raise UserError(f"{SCHEMA.as_posix()}: not found; infer one with `make schema`")
-    try:
-        schema = DataFrameSchema.from_yaml(SCHEMA)
-    except Exception as error:  # whatever YAML, Pandera or a check's constructor raises
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{SCHEMA.as_posix()}: not a Pandera schema: {reason}") from error
-    if not schema.columns:
-        raise UserError(f"{SCHEMA.as_posix()}: names no column; infer one with `make schema`")
-    if unknown := _unknown_keys():
-        raise UserError(f"{SCHEMA.as_posix()}: {unknown}")
-    return schema
-
-
-def schema_violations(
-    schema: "DataFrameSchema", frame: pd.DataFrame, split: str
-) -> list[Violation]:
-    """Check a split against the schema, all checks on all columns."""
-    from pandera.errors import SchemaErrors
-
-    try:
-        schema.validate(frame, lazy=True)
-    except SchemaErrors as error:
-        cases = error.failure_cases
-    else:
-        return []
-    return [_violation(split, *key, group) for key, group in _grouped(cases)]
-
-
-def _unknown_keys() -> str:
-    """Name the keys of columns that are neither a setting nor a check: Pandera ignores them."""
-    from pandera.pandas import Check
-    from ruamel.yaml import YAML
-
-    problems = []
-    for column, content in YAML(typ="safe").load(SCHEMA)["columns"].items():
-        for key in content:
-            if key not in SETTINGS and not hasattr(Check, key):
-                near = difflib.get_close_matches(key, [*SETTINGS, *dir(Check)], n=1)
-                hint = f"; did you mean {near[0]}?" if near else ""
-                problems.append(f"unknown check {column}.{key}{hint}")
-    return ", ".join(problems)
-
-
-def _grouped(cases: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
-    """Group Pandera's failure cases by column and check."""
-    # A check of the whole table (a column is missing) has no column: its case names it.
-    whole = cases["schema_context"] == "DataFrameSchema"
-    cases = cases.assign(column=cases["column"].where(~whole, cases["failure_case"]))
-    for (column, check), group in cases.groupby(["column", "check"], sort=False, dropna=False):
-        yield (str(column), str(check)), group
-
-
-def _violation(split: str, column: str, check: str, cases: pd.DataFrame) -> Violation:
-    rows = int(cases["index"].notna().sum())
-    values = _listed(list(cases["failure_case"].unique())) if rows else ""
-    names = {"column_in_schema": "column is not in the schema", "column_in_dataframe": "missing"}
-    if check.startswith("dtype("):
-        check, values = f"type {check[7:-2]}", str(cases["failure_case"].iloc[0])
-    return Violation(split, column, names.get(check, check), rows, values)
+from src.shared import errors, files, params, tables
+from src.shared.checks import Violation, listed, read_schema, schema_violations
+from src.shared.drift import chance_drift, drift
+from src.shared.errors import UserError
+from src.shared.params import Params
+from src.shared.paths import SCHEMA, TEST, TRAIN, VALIDATION
 
 
 def other_violations(
@@ -179,57 +78,17 @@ def _target_violations(train: pd.Series, test: pd.Series, settings: Params) -> I
     everything = sorted(classes["train"] | classes["test"], key=str)
     if len(everything) < 2 or (settings.task == "binary" and len(everything) > 2):
         wanted = "2 classes" if settings.task == "binary" else "at least 2 classes"
-        yield Violation("both", name, wanted, len(train) + len(test), _listed(everything))
+        yield Violation("both", name, wanted, len(train) + len(test), listed(everything))
         return
     positive = settings.data.positive
     if positive is not None and positive not in everything:
         # With quotes, as the text '1' is not the number 1.
-        found = _listed([repr(label) for label in everything])
+        found = listed([repr(label) for label in everything])
         yield Violation("both", name, f"class {positive!r} occurs", 0, found)
     for split, present in classes.items():
         absent = [label for label in everything if label not in present]
         if absent:
-            yield Violation(split, name, "every class in both splits", 0, _listed(absent))
-
-
-def _listed(values: list[object]) -> str:
-    return ", ".join([*map(str, values[:SHOWN]), *(["..."] if len(values) > SHOWN else [])])
-
-
-def drift(train: pd.Series, test: pd.Series) -> float:
-    """Measure how far two samples of one column lie apart.
-
-    Args:
-        train: the column in the train split.
-        test: the same column in the test split.
-
-    Returns:
-        From 0 to 1: for numbers and dates the largest gap between the cumulative distributions
-        (the two-sample Kolmogorov-Smirnov statistic), for text the largest gap between the shares
-        of a value; in either case at least the gap between the shares of missing values.
-    """
-    gap = abs(float(train.isna().mean()) - float(test.isna().mean()))
-    train, test = train.dropna(), test.dropna()
-    if train.empty or test.empty:
-        return gap
-    if pd.api.types.is_string_dtype(train):
-        first, second = (column.value_counts(normalize=True) for column in (train, test))
-        return max(gap, float(first.sub(second, fill_value=0).abs().max()))
-    ordered = [np.sort(column.to_numpy()) for column in (train, test)]
-    values = np.concatenate(ordered)
-    below = [np.searchsorted(column, values, side="right") / len(column) for column in ordered]
-    return max(gap, float(np.abs(below[0] - below[1]).max()))
-
-
-def chance_drift(train_rows: int, test_rows: int, columns: int) -> float:
-    """Give the drift that chance alone exceeds in one of 1,000 data sets of this size.
-
-    Source: Smirnov's asymptotic bound for the two-sample statistic, sqrt(-ln(a / 2) / 2) times
-    sqrt((n + m) / (n m)), with a = 0.001 shared out among the columns (Bonferroni).
-    """
-    level = FALSE_ALARM / max(columns, 1)
-    size = (train_rows + test_rows) / (train_rows * test_rows)
-    return float(np.sqrt(-np.log(level / 2) / 2 * size))
+            yield Violation(split, name, "every class in both splits", 0, listed(absent))
 
 
 def table_of(violations: list[Violation]) -> str:
@@ -251,8 +110,8 @@ def _fit(text: str, width: int) -> str:
 def main() -> int:
     """Check both splits, write metrics/validation.json, print what is wrong."""
     settings = params.load()
-    train = tables.read_split(tables.TRAIN, settings.data.target)
-    test = tables.read_split(tables.TEST, *train.columns)
+    train = tables.read_split(TRAIN, settings.data.target)
+    test = tables.read_split(TEST, *train.columns)
     schema = read_schema()
     violations = [
         *schema_violations(schema, train, "train"),
@@ -265,12 +124,12 @@ def main() -> int:
         "test_rows": len(test),
         "violations": [asdict(violation) for violation in violations],
     }
-    with files.replacing(REPORT) as (draft,):
+    with files.replacing(VALIDATION) as (draft,):
         files.write_json(draft, report)
     if violations:
         print(table_of(violations))
         raise UserError(
-            f"{len(violations)} checks failed (all in {REPORT.as_posix()}); mend the raw data, "
+            f"{len(violations)} checks failed (all in {VALIDATION.as_posix()}); mend the raw data, "
             f"or {SCHEMA.as_posix()} or the limits in params.yaml"
         )
     print(f"{len(train)} + {len(test)} rows, {train.shape[1]} columns: no violations")

@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src import tables
-from src.evaluate import PREDICTIONS
-from src.model import SIDECAR, read_sidecar
+from src.shared import sidecar as sidecars
+from src.shared import tables
+from src.shared.paths import PREDICTIONS, SIDECAR, TEST
+from src.shared.sidecar import Sidecar
 
 BATCH = 200
 REQUESTS, CLIENTS = 1_000, 8
@@ -43,24 +44,24 @@ def plain(value: Any) -> Any:
 
 
 @pytest.fixture(scope="session")
-def sidecar() -> dict[str, Any]:
-    return read_sidecar(SIDECAR)
+def sidecar() -> Sidecar:
+    return sidecars.read(SIDECAR)
 
 
 @pytest.fixture(scope="session")
-def rows(sidecar: dict[str, Any]) -> list[dict[str, Any]]:
+def rows(sidecar: Sidecar) -> list[dict[str, Any]]:
     """The test rows, as a client sends them."""
-    names = [feature["name"] for feature in sidecar["features"]]
-    frame = tables.read_split(tables.TEST, *names)[names].astype("object")
+    names = [feature.name for feature in sidecar.features]
+    frame = tables.read_split(TEST, *names)[names].astype("object")
     return [
         {str(name): plain(value) for name, value in row.items()} for row in frame.to_dict("records")
     ]
 
 
 @pytest.fixture(scope="session")
-def known(rows: list[dict[str, Any]], sidecar: dict[str, Any]) -> list[bool]:
+def known(rows: list[dict[str, Any]], sidecar: Sidecar) -> list[bool]:
     """Which rows have only categories that the train split had; others are refused."""
-    categories = sidecar["categories"].items()
+    categories = sidecar.categories.items()
     return [all(row[name] in (None, *values) for name, values in categories) for row in rows]
 
 
@@ -95,8 +96,8 @@ def test_version_is_this_commit_and_this_model(base_url, sidecar):
     command = ["git", "rev-parse", "HEAD"]
     head = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     assert (status, version["commit"]) == (200, head)
-    assert version["model"] == sidecar["model"]["sha256"]
-    assert version["libraries"].items() >= sidecar["versions"].items()
+    assert version["model"] == sidecar.model.sha256
+    assert version["libraries"].items() >= sidecar.versions.items()
 
 
 def test_service_is_ready(base_url):
@@ -112,14 +113,14 @@ def test_bad_input_is_refused(base_url, wrong):
 
 
 def test_wrong_field_is_named(base_url, sidecar):
-    name = sidecar["features"][0]["name"]
-    row = sidecar["example"]["row"] | {name: {"an": "object"}}
+    name = sidecar.features[0].name
+    row = sidecar.example.row | {name: {"an": "object"}}
     status, content = ask(f"{base_url}/predict", row)
     assert (status, content["errors"][0]["field"]) == (422, name)
 
 
 def test_no_request_is_lost(base_url, sidecar, capsys):
-    row, expected = sidecar["example"]["row"], sidecar["example"]["answer"]
+    row, expected = sidecar.example.row, sidecar.example.answer
     seconds: list[float] = []
     lock = threading.Lock()
 

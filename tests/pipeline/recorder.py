@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from src import params
-from src.params import Section
+from src.shared import params
+from src.shared.params import Section
 
 stage, report = sys.argv[1:]
 del sys.argv[1:]

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.pipeline.projects import (
+from tests.projects import (
     STAGES,
     call,
     fruit,

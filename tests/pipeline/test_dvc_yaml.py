@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from src.params import Params, Section, parse
-from tests.pipeline.dvc_runs import call
-from tests.pipeline.projects import STAGES
+from src.shared.params import Params, Section, parse
+from tests.dvc_runs import call
+from tests.projects import STAGES
 
 RECORDER = Path(__file__).with_name("recorder.py")
 
@@ -99,9 +99,10 @@ def test_declarations_are_exact(pipeline: Path, tmp_path: Path, stage: str) -> N
     call(pipeline, sys.executable, str(RECORDER), stage, str(report), PYTHONPATH=str(pipeline))
     read, written = watch.report()
 
-    # Every stage reads these: DVC knows the one by its keys, the other is empty.
-    assert read == says["deps"] | {"params.yaml", "src/__init__.py"}
-    assert (pipeline / "src/__init__.py").read_bytes() == b""
+    # Every stage reads these: DVC knows the first by its keys, the others are empty.
+    empty = {"src/__init__.py", "src/shared/__init__.py"}
+    assert read == says["deps"] | {"params.yaml"} | empty
+    assert all((pipeline / name).read_bytes() == b"" for name in empty)
 
     outs = [files_of(pipeline / path) for path in says["outs"]]
     assert all(outs)

@@ -11,16 +11,14 @@ from src.evaluate import (
     AXES,
     CONFUSION_ROWS,
     CURVE_POINTS,
-    PREDICTIONS,
-    RECORDS,
     SCATTER_ROWS,
     curve_points,
     plots,
 )
 from src.metrics import Predictions
-from src.model import MODEL, SIDECAR
-from src.tables import TEST, read_split
-from tests.pipeline.projects import TABLES, tree
+from src.shared.paths import EVALUATION, MODEL, PREDICTIONS, SIDECAR, TEST
+from src.shared.tables import read_split
+from tests.projects import TABLES, tree
 
 PLOTS = {
     "binary": {"roc", "precision_recall", "calibration", "confusion_matrix"},
@@ -53,8 +51,8 @@ def test_model_is_scored_and_drawn(project, run, task):
     project(task)
     done = run("prepare", "validate", "train", "evaluate")
     assert done.status == 0
-    values = json.loads((RECORDS / "metrics.json").read_text())
-    ends = json.loads((RECORDS / "intervals.json").read_text())
+    values = json.loads((EVALUATION / "metrics.json").read_text())
+    ends = json.loads((EVALUATION / "intervals.json").read_text())
     assert list(ends) == list(values)
     assert [line.split()[0] for line in done.out.splitlines()] == list(values)
     frame = read_split(TEST)
@@ -63,7 +61,7 @@ def test_model_is_scored_and_drawn(project, run, task):
     assert values["r2" if task == "regression" else "accuracy"] == pytest.approx(
         score(frame[target], joblib.load(MODEL).predict(frame)), abs=1e-6
     )
-    files = (RECORDS / "plots").rglob("*.json")
+    files = (EVALUATION / "plots").rglob("*.json")
     drawn = {path.stem: json.loads(path.read_text()) for path in files}
     assert set(drawn) == set(AXES)
     assert {name for name, points in drawn.items() if points} == PLOTS[task]
@@ -74,10 +72,10 @@ def test_model_is_scored_and_drawn(project, run, task):
 def test_scoring_again_gives_the_same_files_and_leaves_nothing_of_before(project, run):
     project()
     run("prepare", "validate", "train", "evaluate")
-    before = tree(RECORDS)
-    (RECORDS / "left.json").write_text("from long ago")
+    before = tree(EVALUATION)
+    (EVALUATION / "left.json").write_text("from long ago")
     run("evaluate")
-    assert tree(RECORDS) == before
+    assert tree(EVALUATION) == before
 
 
 def test_what_a_model_without_scores_cannot_draw_stays_empty():
@@ -154,7 +152,7 @@ def test_residuals_are_actual_minus_predicted():
 def test_model_swapped_for_another_is_refused_before_it_is_loaded(trained, run):
     marker = trained / "loaded"
     joblib.dump(Trap(marker), MODEL)
-    before = tree(RECORDS)
+    before = tree(EVALUATION)
     done = run("evaluate")
     assert done.status == 1
     assert done.err == (
@@ -162,7 +160,7 @@ def test_model_swapped_for_another_is_refused_before_it_is_loaded(trained, run):
         "run `dvc repro -f train`\n"
     )
     assert not marker.exists()
-    assert tree(RECORDS) == before
+    assert tree(EVALUATION) == before
     joblib.load(MODEL)  # the trap is one
     assert marker.exists()
 
@@ -177,18 +175,18 @@ def test_model_swapped_for_another_is_refused_before_it_is_loaded(trained, run):
         (lambda: SIDECAR.write_text("{"), "model.json: not valid JSON"),
         (lambda: SIDECAR.write_text("[]"), "model.json: not the sidecar of a model"),
         (lambda: SIDECAR.write_text("{}"), "model.json: not the sidecar of a model"),
-        (lambda: shutil.copy(RECORDS / "metrics.json", SIDECAR), "model.json: not the sidecar"),
+        (lambda: shutil.copy(EVALUATION / "metrics.json", SIDECAR), "model.json: not the sidecar"),
     ],
 )
 def test_damaged_model_or_sidecar_is_refused(trained, run, damage, expected):
     damage()
-    before = tree(RECORDS)
+    before = tree(EVALUATION)
     done = run("evaluate")
     assert done.status == 1
     assert done.err.startswith("error: models/" + expected)
     assert done.err.endswith("run `dvc repro -f train`\n")
     assert done.err.count("\n") == 1
-    assert tree(RECORDS) == before
+    assert tree(EVALUATION) == before
 
 
 def test_test_split_without_a_feature_is_refused(trained, run):

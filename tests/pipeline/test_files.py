@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from src.errors import UserError
-from src.files import read_json, replacing, sha256, write_json
-from tests.pipeline.projects import tree
+from src.shared.errors import UserError
+from src.shared.files import read_json, replacing, sha256, write_json
+from tests.projects import tree
 
 
 @pytest.fixture

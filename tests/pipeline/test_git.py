@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from tests.pipeline.dvc_runs import dvc, git, repro
-from tests.pipeline.projects import STAGES, make_project
+from tests.dvc_runs import dvc, git, repro
+from tests.projects import STAGES, make_project
 
 
 def test_before_the_first_commit(finished: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.projects import call
+from tests.projects import call
 
 HEAVY = {"numpy", "pandas", "pandera", "pyarrow", "scipy", "sklearn", "joblib", "dvclive", "dvc"}
 NEEDED = {

@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from src import params
-from src.errors import UserError
-from tests.pipeline.projects import settings_of, write_settings
+from src.shared import params
+from src.shared.errors import UserError
+from tests.projects import settings_of, write_settings
 
 NAN, INF = float("nan"), float("inf")
 

@@ -8,11 +8,12 @@ import pyarrow as pa
 import pytest
 
 from src import prepare
-from src.errors import UserError
-from src.params import Prepare
 from src.prepare import choose_test, drop_duplicates
-from src.tables import TEST, TRAIN, read_split
-from tests.pipeline.projects import fruit, settings_of, write_settings, write_table
+from src.shared.errors import UserError
+from src.shared.params import Prepare
+from src.shared.paths import TEST, TRAIN
+from src.shared.tables import read_split
+from tests.projects import fruit, settings_of, write_settings, write_table
 
 SPLITS = [
     {"split": "stratified"},

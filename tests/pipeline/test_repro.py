@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.pipeline.dvc_runs import repro
-from tests.pipeline.projects import STAGES, fruit, settings_of, write_settings, write_table
+from tests.dvc_runs import repro
+from tests.projects import STAGES, fruit, settings_of, write_settings, write_table
 
 Change = Callable[[Path], None]
 START = 'if __name__ == "__main__":'

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from src.schema import infer
-from src.validate import SCHEMA, read_schema, schema_violations
-from tests.pipeline.projects import fruit
+from src.shared.checks import read_schema, schema_violations
+from src.shared.paths import SCHEMA
+from tests.projects import fruit
 
 
 @pytest.fixture

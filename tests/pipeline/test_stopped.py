@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from tests.pipeline.dvc_runs import environment, repro
-from tests.pipeline.projects import settings_of, tree, write_settings
+from tests.dvc_runs import environment, repro
+from tests.projects import settings_of, tree, write_settings
 
 STOPPED = 255
 

@@ -5,9 +5,9 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from src import tables
-from src.errors import UserError
-from tests.pipeline.projects import fruit, write_table
+from src.shared import tables
+from src.shared.errors import UserError
+from tests.projects import fruit, write_table
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.dvc_runs import commit, dvc, make_git_project, repro
-from tests.pipeline.projects import STAGES
+from tests.dvc_runs import commit, dvc, make_git_project, repro
+from tests.projects import STAGES
 
 CLASSES = ["accuracy", "balanced_accuracy", "roc_auc", "average_precision", "log_loss", "brier"]
 CURVES = ["roc", "precision_recall", "confusion_matrix"]

@@ -8,12 +8,13 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from src import features, tables
-from src.errors import UserError
-from src.model import MODEL, SIDECAR
-from src.params import Params, parse
-from src.train import RECORDS, folds, make_estimator
-from tests.pipeline.projects import TABLES, fruit, settings_of, write_settings
+from src import features
+from src.shared import tables
+from src.shared.errors import UserError
+from src.shared.params import Params, parse
+from src.shared.paths import MODEL, SIDECAR, TRAIN, TRAINING
+from src.train import folds, make_estimator
+from tests.projects import TABLES, fruit, settings_of, write_settings
 
 FOREST = "sklearn.ensemble.RandomForestClassifier"
 
@@ -156,7 +157,7 @@ def test_too_few_rows_for_the_folds_are_refused(split, rows, expected):
 def test_sidecar_describes_the_model(project, run, task):
     project(task)
     run("prepare", "validate", "train")
-    facts, frame = json.loads(SIDECAR.read_text()), tables.read_split(tables.TRAIN)
+    facts, frame = json.loads(SIDECAR.read_text()), tables.read_split(TRAIN)
     target = "ripe" if task == "binary" else "target"
     classes = {"binary": ["no", "yes"], "multiclass": [0, 1, 2], "regression": None}[task]
     assert (facts["task"], facts["target"], facts["classes"]) == (task, target, classes)
@@ -169,7 +170,7 @@ def test_sidecar_describes_the_model(project, run, task):
     assert facts["versions"]["numpy"] == version("numpy")
     assert facts["estimator"] == settings(task).train.estimator
     train = "data/prepared/train.parquet"
-    assert facts["data"] == {train: hashlib.sha256(tables.TRAIN.read_bytes()).hexdigest()}
+    assert facts["data"] == {train: hashlib.sha256(TRAIN.read_bytes()).hexdigest()}
     digest = hashlib.sha256(MODEL.read_bytes()).hexdigest()
     assert facts["model"] == {"file": "model.joblib", "sha256": digest}
     predicted = joblib.load(MODEL).predict(frame)
@@ -190,7 +191,7 @@ def test_training_again_gives_the_same_files(project, run):
     forest = {"estimator": FOREST, "arguments": {"n_estimators": 5}}
     folder = project(train=forest)
     run("prepare", "validate", "train")
-    written = [MODEL, SIDECAR, RECORDS / "metrics.json"]
+    written = [MODEL, SIDECAR, TRAINING / "metrics.json"]
     first = [path.read_bytes() for path in written]
     run("train")
     assert [path.read_bytes() for path in written] == first
@@ -214,7 +215,7 @@ def test_rows_are_cross_validated_in_the_order_of_their_time(project, run):
     for table in (rows, rows.sample(frac=1, random_state=1)):
         project(table=table, prepare={"split": "time", "column": "picked"})
         assert run("prepare", "validate", "train").status == 0
-        figures.append(json.loads((RECORDS / "metrics.json").read_text()))
+        figures.append(json.loads((TRAINING / "metrics.json").read_text()))
     assert figures[0] == pytest.approx(figures[1])
 
 

@@ -7,16 +7,12 @@ import pandas as pd
 import pytest
 from scipy.stats import ks_2samp  # type: ignore[import-untyped]
 
-from src.params import Params, parse
-from src.validate import (
-    REPORT,
-    Violation,
-    chance_drift,
-    drift,
-    other_violations,
-    table_of,
-)
-from tests.pipeline.projects import TABLES, fruit, settings_of, write_table
+from src.shared.checks import Violation
+from src.shared.drift import chance_drift, drift
+from src.shared.params import Params, parse
+from src.shared.paths import VALIDATION
+from src.validate import other_violations, table_of
+from tests.projects import TABLES, fruit, settings_of, write_table
 
 ROWS = 200
 
@@ -215,7 +211,7 @@ def test_clean_data_passes(project, run, task):
     done = run("prepare", "validate")
     assert done.status == 0
     assert "no violations" in done.out
-    report = json.loads(REPORT.read_text())
+    report = json.loads(VALIDATION.read_text())
     assert report["passed"] is True
     assert report["violations"] == []
     assert report["train_rows"] + report["test_rows"] == len(TABLES[task]())
@@ -234,7 +230,7 @@ def test_all_violations_are_reported_at_once(project, run):
         frame.loc[0, "ripe"] = None
         frame.to_parquet(path)
     done = run("validate")
-    report = json.loads(REPORT.read_text())
+    report = json.loads(VALIDATION.read_text())
     rows = report["violations"]
     seen = {(row["split"], row["column"], row["check"].split("(")[0]) for row in rows}
     long = "a_column_with_a_name_that_is_long_indeed"
@@ -280,7 +276,7 @@ def test_absent_schema_is_refused(project, run):
     done = run("prepare", "validate")
     assert done.status == 1
     assert done.err == "error: data/schema.yaml: not found; infer one with `make schema`\n"
-    assert not REPORT.exists()
+    assert not VALIDATION.exists()
 
 
 def test_chance_is_that_of_the_values_that_are_there():
@@ -308,6 +304,6 @@ def test_only_the_first_values_of_a_violation_are_kept(project, run):
     table["size"] = table["size"] + 1000
     write_table(Path("data/raw.csv"), table)
     assert run("prepare", "validate").status == 1
-    violations = json.loads(REPORT.read_text())["violations"]
+    violations = json.loads(VALIDATION.read_text())["violations"]
     assert all(len(one["values"].split(", ")) <= 6 for one in violations)
     assert any(one["values"].endswith(", ...") for one in violations)

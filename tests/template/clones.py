@@ -7,8 +7,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from tests.pipeline.dvc_runs import git
-from tests.pipeline.projects import ROOT
+from tests.dvc_runs import git
+from tests.projects import ROOT
 
 # Stages whose results are not all in Git: a clone makes them anew. The others run if these differ.
 MADE = {"prepare", "train", "evaluate"}

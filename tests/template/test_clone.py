@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from tests.pipeline.dvc_runs import dvc, git, repro
+from tests.dvc_runs import dvc, git, repro
 from tests.template.clones import MADE, assert_as_committed, clone
 
 

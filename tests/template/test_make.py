@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from tests.pipeline.dvc_runs import call
-from tests.pipeline.projects import ROOT
+from tests.dvc_runs import call
+from tests.projects import ROOT
 from tests.template.clones import MADE, assert_as_committed, clone
 
 STEPS = {"venv", "base-lock", "template-lock"}  # of other targets

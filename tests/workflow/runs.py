@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from src import act
-from tests.pipeline.dvc_runs import call, commit, git
-from tests.pipeline.dvc_runs import environment as clean_environment
-from tests.pipeline.projects import ROOT
+from src.workflow import local
+from tests.dvc_runs import call, commit, git
+from tests.dvc_runs import environment as clean_environment
+from tests.projects import ROOT
 
 OWNER = "https://github.com/someone/project"  # act takes the repository's name from it
 QUICK_TEST = "def test_nothing() -> None:\n    assert True\n"
@@ -164,9 +164,9 @@ class Hub:
         return Run(found, log, report.read_text("utf-8") if report.exists() else "")
 
     @property
-    def findings(self) -> dict[str, object]:
+    def state(self) -> dict[str, object]:
         """What the last run noted."""
-        return dict(json.loads((self.store / "report/findings.json").read_text("utf-8")))
+        return dict(json.loads((self.store / "report/state.json").read_text("utf-8")))
 
 
 def run_workflow(
@@ -182,7 +182,7 @@ def run_workflow(
     environment: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[int, str]:
     """Run a workflow in act; give how it ended and all that it printed."""
-    command = act.command(
+    command = local.command(
         clone,
         event,
         payload,
@@ -208,6 +208,6 @@ def step(
     clone: Path, *arguments: str, status: int = 0, variables: dict[str, str] | None = None
 ) -> str:
     """Run one step's command as the workflow does, without act; give all that it prints."""
-    unset = {key: "" for key in (*act.VARIABLES, *act.SECRETS) if key in os.environ}
+    unset = {key: "" for key in (*local.VARIABLES, *local.SECRETS) if key in os.environ}
     done = call(clone, sys.executable, "-m", *arguments, status=status, **unset | (variables or {}))
     return done.out + done.err

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from src import comment
+from src.workflow import comment
 from tests.workflow.runs import run_workflow
 
 BOT = {"login": "github-actions[bot]"}

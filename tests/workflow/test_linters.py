@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.projects import ROOT
+from tests.projects import ROOT
 
 GITHUB = ROOT / ".github"
 WORKFLOWS = sorted(map(str, (GITHUB / "workflows").glob("*.yml")))

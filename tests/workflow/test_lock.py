@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from src import lock
-from src.errors import UserError
-from src.lock import Stage
+from src.shared import pipeline
+from src.shared.errors import UserError
+from src.shared.pipeline import Stage
+from src.workflow import lock, stale
 
 # As dvc.lock may have them: in the order of their names.
 LOCK = {
@@ -26,7 +27,7 @@ LOCK = {
         },
     }
 }
-STAGES = lock.stages_of(LOCK)
+STAGES = pipeline.stages_of(LOCK)
 TRACKED = {"raw", "train", "test", "model"}
 RAW = {"raw": "r1"}
 
@@ -38,14 +39,14 @@ def test_stages_come_in_the_pipelines_order():
 def test_stages_that_depend_on_one_another_end_in_one_line():
     entries = [{"deps": [{"path": a}], "outs": [{"path": b}]} for a, b in ("xy", "yx")]
     with pytest.raises(UserError, match="a, b depend on one another"):
-        lock.stages_of({"stages": dict(zip("ab", entries, strict=True))})
+        pipeline.stages_of({"stages": dict(zip("ab", entries, strict=True))})
 
 
 def test_a_stage_that_is_no_more_is_not_stale(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("dvc.lock").write_text("stages: {old: {deps: []}, new@1: {deps: []}}")
     Path("dvc.yaml").write_text("stages: {new: {matrix: {}}}")
-    assert list(lock.read_lock()["stages"]) == ["new@1"]
+    assert list(pipeline.read_lock()["stages"]) == ["new@1"]
 
 
 @pytest.mark.parametrize(
@@ -73,16 +74,16 @@ def test_a_stage_that_is_no_more_is_not_stale(tmp_path, monkeypatch):
     ],
 )
 def test_stale_stages(status, pointers, expected):
-    assert lock.stale_stages(status, STAGES, pointers) == expected
+    assert stale.stale_stages(status, STAGES, pointers) == expected
 
 
 def test_a_stage_that_read_what_another_no_longer_makes_is_stale():
     stages = STAGES | {"train": Stage({"train": "n0"}, {"model": "m1"})}
-    assert lock.stale_stages({}, stages, RAW) == {"train": "train"}
+    assert stale.stale_stages({}, stages, RAW) == {"train": "train"}
 
 
 @pytest.mark.parametrize(
-    ("stale", "run", "read"),
+    ("changed", "run", "read"),
     [
         ([], [], set()),
         (["gate"], ["gate"], set()),
@@ -91,9 +92,9 @@ def test_a_stage_that_read_what_another_no_longer_makes_is_stale():
         (["prepare"], ["prepare", "train", "evaluate", "gate"], {"raw"}),
     ],
 )
-def test_no_more_is_fetched_than_is_read(stale, run, read):
-    assert lock.followers(STAGES, stale) == run
-    assert lock.inputs(STAGES, run, TRACKED) == read
+def test_no_more_is_fetched_than_is_read(changed, run, read):
+    assert pipeline.followers(STAGES, changed) == run
+    assert pipeline.inputs(STAGES, run, TRACKED) == read
 
 
 def test_results_are_the_same_whatever_the_gate_says():

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from src import remote
-from src.files import sha256
+from src.shared.files import sha256
+from src.workflow import source
+from tests.dvc_runs import call
 from tests.faulty import ERROR_500, Proxy, answering
-from tests.pipeline.dvc_runs import call
 from tests.s3 import S3
 from tests.workflow.runs import edit, step
 
@@ -26,7 +26,7 @@ SHORTER = 6
 
 
 @pytest.mark.parametrize(
-    ("url", "variables", "source"),
+    ("url", "variables", "expected"),
     [
         ("../data/remote", {}, "embedded"),
         ("C:/data/remote", {}, "embedded"),
@@ -45,12 +45,12 @@ SHORTER = 6
         ("https://host/path", {}, "remote"),
     ],
 )
-def test_the_source(url, variables, source):
-    assert remote.decide(url, variables)[0] == source
+def test_the_source(url, variables, expected):
+    assert source.decide(url, variables)[0] == expected
 
 
 def test_what_is_missing_is_named():
-    assert "AWS_ACCESS_KEY_ID or AWS_ROLE_ARN" in remote.decide("s3://bucket", {})[1]
+    assert "AWS_ACCESS_KEY_ID or AWS_ROLE_ARN" in source.decide("s3://bucket", {})[1]
 
 
 @contextmanager
@@ -66,21 +66,21 @@ def port_of(server: S3) -> int:
 def set_up(clone: Path, server: S3, **variables: str) -> None:
     """Do the first steps of a run on main, in a clone that has run the pipeline."""
     given = URL | {"AWS_ENDPOINT_URL_S3": server.endpoint} | server.credentials | variables
-    step(clone, "src.remote", "decide", variables=given)
+    step(clone, "src.workflow.source", variables=given)
 
 
 def push(clone: Path, server: S3, status: int, **variables: str) -> str:
     keys = server.credentials | variables
-    return step(clone, "src.remote", "push", status=status, variables=keys)
+    return step(clone, "src.workflow.push", status=status, variables=keys)
 
 
 def shorten_timeouts(clone: Path) -> None:
     """Wait less long than a run does, so that two minutes of a run are twenty seconds here."""
-    text = (clone / remote.LOCAL).read_text("utf-8")
-    for key, seconds in remote.TIMEOUTS.items():
+    text = (clone / source.LOCAL).read_text("utf-8")
+    for key, seconds in source.TIMEOUTS.items():
         assert f"{key} = {seconds}\n" in text
         text = text.replace(f"{key} = {seconds}\n", f"{key} = {int(seconds) // SHORTER}\n")
-    (clone / remote.LOCAL).write_text(text, encoding="utf-8")
+    (clone / source.LOCAL).write_text(text, encoding="utf-8")
 
 
 def test_keys_that_are_wrong(clone, s3):
@@ -114,7 +114,7 @@ def test_a_server_that_does_not_work(clone, s3, server, cause, what):
         start = time.monotonic()
         arguments = ["--everything"] if what == "pull" else []
         keys = s3.credentials
-        said = step(clone, "src.remote", what, *arguments, status=1, variables=keys)
+        said = step(clone, f"src.workflow.{what}", *arguments, status=1, variables=keys)
     assert f"error: dvc {what}: remote ci (s3://bucket/data): {cause}" in said
     assert time.monotonic() - start < 120 / SHORTER
 
@@ -148,7 +148,7 @@ def test_a_large_file_comes_back_whole(clone, s3):
     push(clone, s3, 0)
     raw.unlink()
     shutil.rmtree(clone / ".dvc/cache")
-    step(clone, "src.remote", "pull", "--everything", variables=s3.credentials)
+    step(clone, "src.workflow.pull", "--everything", variables=s3.credentials)
     assert sha256(raw) == digest
 
 
@@ -161,31 +161,31 @@ def test_a_push_is_believed_when_the_remote_holds_all(clone, s3):
     assert "lacks data/prepared/test.parquet" in said
 
 
-def test_a_run_takes_no_findings_from_the_commit(clone):
+def test_a_run_takes_no_state_from_the_commit(clone):
     """As if its stages had run already, and need not run again."""
     (clone / "report").mkdir(exist_ok=True)
-    (clone / "report/findings.json").write_text('{"seconds": {"evaluate": 0.1}}')
-    assert "run `python -m src.remote decide`" in step(clone, "src.repro", status=1)
-    step(clone, "src.remote", "decide")
-    assert "seconds" not in (clone / "report/findings.json").read_text()
+    (clone / "report/state.json").write_text('{"seconds": {"evaluate": 0.1}}')
+    assert "run `python -m src.workflow.source`" in step(clone, "src.workflow.repro", status=1)
+    step(clone, "src.workflow.source")
+    assert "evaluate" not in (clone / "report/state.json").read_text()
 
 
 def test_a_stage_that_never_ran_is_run(clone):
-    new = "  extra:\n    cmd: python -m compileall -q src/files.py\n    deps: [src/files.py]\n"
+    new = "  extra:\n    cmd: python -m compileall -q src/schema.py\n    deps: [src/schema.py]\n"
     edit(clone / "dvc.yaml", "stages:\n", f"stages:\n{new}")
     edit(clone / "dvc.yaml", "  gate:\n", "  judge:\n")
-    for arguments in (["decide"], ["pull"]):
-        step(clone, "src.remote", *arguments)
-    step(clone, "src.repro", "validate")
-    said = step(clone, "src.repro")
+    for what in ("source", "pull"):
+        step(clone, f"src.workflow.{what}")
+    step(clone, "src.workflow.repro", "validate")
+    said = step(clone, "src.workflow.repro")
     assert "Running stage 'extra'" in said
     assert "Running stage 'judge'" in said
 
 
 def test_no_credentials_on_main(clone):
-    step(clone, "src.remote", "decide", variables=URL)
-    said = step(clone, "src.remote", "push", status=1, variables=URL)
+    step(clone, "src.workflow.source", variables=URL)
+    said = step(clone, "src.workflow.push", status=1, variables=URL)
     assert "nothing was pushed" in said
     assert "AWS_ACCESS_KEY_ID" in said
     # A new project whose remote nobody has opened yet is no error.
-    assert "::warning::nothing was pushed" in step(clone, "src.remote", "push")
+    assert "::warning::nothing was pushed" in step(clone, "src.workflow.push")

@@ -5,8 +5,10 @@ import re
 
 import pytest
 
-from src import report
-from src.report import Plot, Table, changes, headline, loosened, metric_rows
+from src.report import changes, headline, loosened, metric_rows
+from src.shared.page import Block, Plot, Table, to_html, to_markdown
+from src.workflow.report import describe
+from src.workflow.state import State
 from tests.workflow.runs import step
 
 PASSED = {
@@ -47,14 +49,14 @@ def test_loosened_bounds(old, new, said):
 
 
 def test_the_verdict_comes_first():
-    assert next(headline({}, TRAINED, [PASSED])) == "# ✅ Passed"
+    assert next(headline(describe(State(), TRAINED, ""), [PASSED])) == "# ✅ Passed"
     steps = {"gate": {"outcome": "failure"}, "lock": {"outcome": "skipped"}} | TRAINED
-    assert list(headline({}, steps, [FAILED])) == [
+    assert list(headline(describe(State(), steps, "failure"), [FAILED])) == [
         "# ❌ Rejected at: metrics check",
         "`accuracy` is 0.8000: too low",
     ]
     steps = {"pull": {"outcome": "failure"}, "repro": {"outcome": "skipped"}}
-    assert list(headline({"problem": "no data"}, steps, [])) == [
+    assert list(headline(describe(State(problem="no data"), steps, "failure"), [])) == [
         "# ❌ Stopped at: dvc pull",
         "no data",
         "**The model was not trained** in this run.",
@@ -81,8 +83,8 @@ def test_metrics_stand_beside_the_champions():
 
 
 def test_what_is_quoted_stays_text():
-    blocks: list[report.Block] = [Table(("a|b", "c"), [("<img src=x>", "x\n| y |")]), "<script>"]
-    markdown, page = report.to_markdown(blocks), report.to_html(blocks)
+    blocks: list[Block] = [Table(("a|b", "c"), [("<img src=x>", "x\n| y |")]), "<script>"]
+    markdown, page = to_markdown(blocks), to_html(blocks)
     assert "| a\\|b | c |" in markdown
     assert "| &lt;img src=x> | x \\| y \\| |" in markdown
     assert "<img" not in page
@@ -92,13 +94,13 @@ def test_what_is_quoted_stays_text():
 def test_plots_need_nothing_from_elsewhere():
     roc = Plot("ROC", "x", "y", [(0, 0), (0, 0.8), (0.5, 0.9), (1, 1)])
     residuals = Plot("Residuals", "x", "y", [(1.0, -2.0), (2.0, 2.0), (3.0, 0.0)], counts=True)
-    markdown = report.to_markdown([roc, residuals])
+    markdown = to_markdown([roc, residuals])
     assert markdown.count("xychart-beta") == 2
     (curve,) = re.findall(r"line (\[0\.8.+\])", markdown)
     assert json.loads(curve)[0] == 0.8
     (bars,) = re.findall(r"bar (\[.+\])", markdown)
     assert sum(json.loads(bars)) == 3
-    page = report.to_html([roc, residuals])
+    page = to_html([roc, residuals])
     assert page.count("<svg") == 2
     assert not re.search(r"(src|href)=|@import|url\(|https?://", page)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.dvc_runs import call, commit, git
-from tests.pipeline.projects import ROOT
+from tests.dvc_runs import call, commit, git
+from tests.projects import ROOT
 from tests.template.conftest import lend_environment, make
 from tests.workflow.runs import edit, make_quick, repro
 
@@ -42,7 +42,7 @@ def test_a_fork_without_secrets(clone, hub):
     first = hub.pull_request(clone, fork=True)
     assert [name for name in first.steps if name in ORDER] == ORDER
     assert "data from the embedded" in first.log
-    assert hub.findings["remade"] == ["prepare", "train"]  # really trained: nobody has the model
+    assert hub.state["remade"] == ["prepare", "train"]  # really trained: nobody has the model
     assert lines(first.report)[0] == "# ✅ Passed"
     assert not (hub.store / "cache").exists()  # saved on main only
 
@@ -60,7 +60,7 @@ def test_a_fork_without_secrets(clone, hub):
     assert list((hub.store / "cache").iterdir()) == [entry]
 
     later = hub.pull_request(clone, fork=True)
-    assert "made again for lack: none" in later.log
+    assert "run again because" not in later.log
     assert "Confirming 'evaluate' without DVC" in later.log
 
 
@@ -101,7 +101,7 @@ def test_a_bucket(clone, s3_hub, s3, objects, tmp_path):
     before = objects()
     fork = hub.pull_request(clone, fork=True)
     assert "data from the embedded remote: this run knows no other" in fork.log
-    assert "made again for lack: none" in fork.log
+    assert "run again because" not in fork.log
     assert not any(value in fork.log for value in s3.credentials.values())
 
     # A bound of one's own, with the keys: nothing is fetched, and the loosening is said first.

@@ -2,8 +2,8 @@
 
 import pyarrow as pa
 
-from src import smoke
-from tests.pipeline.dvc_runs import git
+from src.workflow import smoke
+from tests.dvc_runs import git
 from tests.workflow.runs import edit, step
 
 
@@ -16,11 +16,11 @@ def test_a_sample_has_some_rows_of_each_class():
 
 
 def test_it_runs_every_stage_and_leaves_nothing(clone):
-    said = step(clone, "src.smoke")
+    said = step(clone, "src.workflow.smoke")
     assert "smoke: every stage ran on 300 rows" in said
     assert git(clone, "status", "--porcelain") == ""
 
 
 def test_it_finds_a_stage_that_breaks(clone):
     edit(clone / "src/evaluate.py", 'print(f"{name:20}', 'raise KeyError; print(f"{name:20}')
-    assert "smoke: evaluate failed on 300 rows" in step(clone, "src.smoke", status=1)
+    assert "smoke: evaluate failed on 300 rows" in step(clone, "src.workflow.smoke", status=1)

@@ -1,0 +1,141 @@
+"""`make deploy`: let an environment serve an image, without a moment in which nobody answers.
+
+The old and the new container share the host's network and, by SO_REUSEPORT, the port. The service
+opens its port only once its model has answered a known row right, so clients never reach one that
+is not ready, and whether it is ready is asked inside the new container on a socket of its own, so
+that nobody else can answer. When it is, the old container gets SIGTERM and finishes what it has
+begun. When it is not within the limit, it is removed, and the old one was never touched. All this
+goes through the `docker` command, so the engine may be another machine's (DOCKER_HOST).
+"""
+
+import os
+import re
+import secrets
+import sys
+import time
+
+from src.delivery.docker import docker, inspect, project
+from src.shared import errors
+from src.shared.errors import UserError
+
+DIGEST = re.compile(r"\w[\w./:-]*@sha256:[0-9a-f]{64}")
+CHECK = ("/app/.venv/bin/python", "-m", "src.service.probe")
+
+# What the container may do: nothing but answer, with a bit of memory to put its socket in.
+HARDENED = (
+    "--network=host",
+    "--read-only",
+    "--tmpfs=/tmp:size=16m,mode=1777",
+    "--cap-drop=ALL",
+    "--security-opt=no-new-privileges",
+)
+
+
+def deploy(image: str, environment: str, port: int, limit: float) -> bool:
+    """Serve an image in place of what serves now.
+
+    Args:
+        image: a repository with a digest, NAME@sha256:...
+        environment: its name, such as staging.
+        port: the host's port.
+        limit: how many seconds the new container has to become ready.
+
+    Returns:
+        Whether anything changed: not if the image serves already.
+
+    Raises:
+        UserError: the port is another service's, the image cannot be had or does not become ready.
+            What served serves on.
+    """
+    require(image, environment)
+    labels = {"service": service(environment), "serves": f"{image} on port {port}"}
+    old = containers(environment)
+    serving = [
+        one
+        for one in old
+        if inspect(one)["Config"]["Labels"].get("serves") == labels["serves"] and is_ready(one)
+    ]
+    if serving and len(old) == 1:
+        return False
+    if not serving:
+        _require_port(port, labels["service"])
+        docker("pull", "--quiet", image)
+        name = f"--name={labels['service']}-{secrets.token_hex(4)}"
+        flags = [name, *(f"--label={key}={value}" for key, value in labels.items()), *HARDENED]
+        serving = [docker("run", "--detach", f"--env=PORT={port}", *flags, image)]
+        _wait(serving[0], limit)
+        docker("update", "--restart=unless-stopped", serving[0])
+    for one in set(old) - set(serving):
+        docker("update", "--restart=no", one)
+        docker("stop", "--time=35", one)  # longer than the service takes to finish
+        docker("rm", "--force", one)
+    return True
+
+
+def _require_port(port: int, service: str) -> None:
+    """Refuse a port of another service: the two would share it, and each other's clients."""
+    for container in docker("ps", "--quiet", "--filter", "label=serves").split():
+        labels = inspect(container)["Config"]["Labels"]
+        if labels["service"] != service and labels["serves"].endswith(f" on port {port}"):
+            raise UserError(f"port {port} is that of {labels['service']}; set PORT")
+
+
+def require(image: str, environment: str) -> None:
+    """Check the digest and the name.
+
+    Raises:
+        UserError: they are not what is allowed.
+    """
+    if not DIGEST.fullmatch(image):
+        raise UserError(f"IMAGE is {image!r}; allowed: a digest, as in NAME@sha256:64 digits")
+    if not re.fullmatch(r"[a-z][a-z0-9-]*", environment):
+        raise UserError(f"ENV is {environment!r}; allowed: a name such as staging")
+
+
+def service(environment: str) -> str:
+    """Name the service of an environment; an engine may serve several projects."""
+    return f"{project()}-{environment}"
+
+
+def containers(environment: str) -> list[str]:
+    """Return the ids of the environment's containers, running or not."""
+    label = f"label=service={service(environment)}"
+    return docker("ps", "--all", "--no-trunc", "--quiet", "--filter", label).split()
+
+
+def is_ready(container: str) -> bool:
+    """Ask the service of this container, and of no other, whether it is ready."""
+    return docker("exec", container, *CHECK, check=False) == "ready"
+
+
+def _wait(container: str, limit: float) -> None:
+    end = time.monotonic() + limit
+    while not is_ready(container):
+        running = inspect(container)["State"]["Running"]
+        if not running or time.monotonic() > end:
+            said = docker("logs", "--tail=5", container, check=False, merge=True)
+            docker("rm", "--force", container)
+            reason = f"was not ready within {limit:g} s" if running else "ended"
+            raise UserError(f"the new container {reason}; what served before serves on. {said}")
+        time.sleep(0.5)
+
+
+def settings() -> tuple[int, float]:
+    """Read PORT and READY_SECONDS of the environment."""
+    port, limit = os.environ.get("PORT") or "8000", os.environ.get("READY_SECONDS") or "60"
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise UserError(f"PORT is {port!r}; allowed: a number from 1 to 65535")
+    if not limit.isdecimal():
+        raise UserError(f"READY_SECONDS is {limit!r}; allowed: a whole number")
+    return int(port), float(limit)
+
+
+def main() -> None:
+    """Deploy IMAGE to ENV."""
+    image, environment = os.environ.get("IMAGE", ""), os.environ.get("ENV", "")
+    done = "serves now" if deploy(image, environment, *settings()) else "serves already"
+    print(f"{environment}: {image} {done}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,70 @@
+"""The `docker` command: what it prints, or its error in one line; and the project's name in it."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from src.shared.errors import UserError
+
+
+def docker(*arguments: str, check: bool = True, show: bool = False, merge: bool = False) -> str:
+    """Run `docker` on the engine that DOCKER_HOST names, or else on this machine's.
+
+    Args:
+        arguments: the command, as a list and not for a shell.
+        check: whether a failure is an error; if not, it gives an empty text.
+        show: let the user see what it prints, on stderr, instead of giving it back.
+        merge: give what it prints on stderr as well.
+
+    Returns:
+        What it printed on stdout.
+
+    Raises:
+        UserError: there is no such program, or the command failed.
+    """
+    if not os.environ.get("DOCKER_HOST"):
+        os.environ.pop("DOCKER_HOST", None)  # a secret that is not set comes as an empty text
+    try:
+        command = ["docker", *arguments]
+        pipe = sys.stderr if show else subprocess.PIPE
+        done = subprocess.run(
+            command,
+            stdout=pipe,
+            stderr=subprocess.STDOUT if merge else pipe,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+    except FileNotFoundError:
+        raise UserError("docker: not found; install the Docker command") from None
+    if done.returncode and check:
+        reason = ((done.stderr or "").strip() or "see above").splitlines()[-1]
+        raise UserError(f"docker {arguments[0]} failed: {reason[:300]}")
+    return "" if done.returncode else (done.stdout or "").strip()
+
+
+def inspect(name: str) -> dict[str, Any]:
+    """Return what the engine knows of a container or an image."""
+    found: dict[str, Any] = json.loads(docker("inspect", name))[0]
+    return found
+
+
+def project() -> str:
+    """Return the project's name, by which its images and containers are known."""
+    return str(_facts()["name"]).lower()
+
+
+def python() -> str:
+    """Return the oldest Python that the project supports, such as 3.11."""
+    oldest = re.search(r">=\s*(3\.\d+)", _facts()["requires-python"])
+    return oldest[1] if oldest else "3.11"
+
+
+def _facts() -> dict[str, Any]:
+    content = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
+    return dict(content["project"])

@@ -1,0 +1,98 @@
+"""`make image`: build the image of this commit. `make publish` also pushes it.
+
+An image is one model for ever: its tag is the commit, and a commit that the registry has an image
+of keeps that image. What is passed on is the digest.
+"""
+
+import argparse
+import os
+import re
+import sys
+
+from src.delivery.docker import docker, inspect, project, python
+from src.shared import errors, files, sidecar
+from src.shared.errors import UserError
+from src.shared.git import git
+from src.shared.paths import MODEL, SIDECAR
+
+# What the image is made of, besides the model and its metrics, which are the pipeline's.
+SOURCES = ("src", "requirements/serve.txt", "Dockerfile", ".dockerignore")
+
+
+def build(repository: str) -> str:
+    """Build the image of this commit and give its name with the tag.
+
+    Args:
+        repository: the image's name without a tag, such as ghcr.io/owner/name.
+
+    Raises:
+        UserError: the sources are not those of the commit, or the model is not the sidecar's.
+    """
+    changed = git("status", "--porcelain", "--", *SOURCES)
+    if changed:
+        names = ", ".join(line[3:] for line in changed.splitlines())
+        raise UserError(f"not committed: {names}; commit it first")
+    model = sidecar.read(SIDECAR).model.sha256
+    if not MODEL.exists() or files.sha256(MODEL) != model:
+        raise UserError(f"{MODEL.as_posix()}: not what its sidecar describes; run `dvc repro`")
+    commit = git("rev-parse", "HEAD")
+    name = f"{repository}:{commit}"
+    # For an engine that needs, say, a mirror of the base image or a network of its own.
+    more = os.environ.get("DOCKER_BUILD_FLAGS", "").split()
+    arguments = {"COMMIT": commit, "MODEL": model}
+    arguments["PYTHON"] = f"python:{python()}-slim"
+    flags = [f"--build-arg={key}={value}" for key, value in arguments.items()]
+    docker("build", *flags, *more, "--tag", name, ".", show=True)
+    return name
+
+
+def digest(name: str) -> str:
+    """Return the name of an image that the engine has pulled or pushed, with its digest."""
+    # Docker leaves its own registry's name out.
+    repository = name.rpartition(":")[0].removeprefix("docker.io/").removeprefix("library/")
+    digests: list[str] = inspect(name)["RepoDigests"]
+    return next(one for one in digests if one.startswith(f"{repository}@"))
+
+
+def _pull(name: str) -> bool:
+    """Pull an image; say whether the registry has it.
+
+    Raises:
+        UserError: that is not known, as the registry did not answer.
+    """
+    try:
+        docker("pull", "--quiet", name)
+    except UserError as error:
+        if not re.search("not found|(manifest|name) unknown|denied", str(error)):
+            raise
+        return False
+    return True
+
+
+def publish(repository: str) -> str:
+    """Build and push the image of this commit, unless the registry has it; return its digest."""
+    name = f"{repository}:{git('rev-parse', 'HEAD')}"
+    if _pull(name):
+        model = inspect(name)["Config"]["Labels"].get("model.sha256")
+        if model != sidecar.read(SIDECAR).model.sha256:
+            raise UserError(f"{name}: is there already, with another model than models/model.json")
+        print(f"{name}: is there already; nothing to build", file=sys.stderr)
+    else:
+        build(repository)
+        docker("push", name, show=True)
+    return digest(name)
+
+
+def main() -> None:
+    """Build the image, or also push it and print its digest."""
+    parser = argparse.ArgumentParser(prog="src.delivery.image")
+    parser.add_argument("command", choices=["build", "publish"])
+    command = parser.parse_args().command
+    repository = os.environ.get("REPOSITORY", "").lower()  # registries refuse capitals
+    if command == "publish" and not repository:
+        raise UserError("REPOSITORY is not set; allowed: where to push, as in ghcr.io/owner/name")
+    print(publish(repository) if command == "publish" else build(repository or project()))
+
+
+if __name__ == "__main__":
+    errors.run(main)

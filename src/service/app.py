@@ -1,0 +1,275 @@
+"""The application: the trained model's answers over HTTP, and what is counted of them."""
+
+import asyncio
+import os
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from starlette.requests import ClientDisconnect
+
+from src.service.requests import Checker, RequestError
+from src.service.scoring import Answers, Batcher, Scorer
+from src.shared import files, sidecar
+from src.shared.errors import UserError
+from src.shared.model import load_model, require_versions, versions
+from src.shared.paths import METRICS, MODEL, SIDECAR
+from src.shared.sidecar import Sidecar
+
+# A body larger than this is checked in a thread, so that others need not wait for it.
+LARGE_BODY = 50_000
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one client may ask for."""
+
+    body_bytes: int = 10_000_000
+    rows: int = 10_000
+    problems: int = 20  # how many wrong fields are reported
+    body_seconds: float = 10
+    finish_seconds: int = 30  # for what is under way at SIGTERM
+
+
+class Service:
+    """The model, how it is asked, and what is counted."""
+
+    def __init__(self, limits: Limits) -> None:
+        """Load the model of the working directory.
+
+        Raises:
+            UserError: a file is missing or another than described, a library has another version,
+                or the model does not answer the sidecar's example as it did when it was trained.
+        """
+        self.limits, self.sidecar = limits, sidecar.read(SIDECAR)
+        require_versions(self.sidecar.versions)
+        scorer = Scorer(load_model(MODEL, self.sidecar), self.sidecar)
+        self.checker = Checker(self.sidecar, limits.rows, limits.problems)
+        self.batcher = Batcher(scorer, 10 * limits.rows)
+        self.example = orjson.dumps(self.sidecar.example.row)
+        if not self._is_right(scorer(self.checker.columns(self.example))):
+            raise UserError(
+                f"{MODEL.as_posix()}: does not answer the example in {SIDECAR.as_posix()} "
+                "as it did when it was trained; run `dvc repro -f train`"
+            )
+        self.version = {
+            "commit": commit(),
+            "model": self.sidecar.model.sha256,
+            "metrics": files.read_json(METRICS, "run `dvc repro`"),
+            "libraries": versions([*self.sidecar.versions, "fastapi", "uvicorn"]),
+        }
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "requests", "Requests answered", ["path", "status"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            "request_seconds", "Time to answer", ["path"], registry=self.registry
+        )
+        self.predictions = Counter(
+            "predictions", "Rows predicted", ["class"], registry=self.registry
+        )
+        self.rejected = Counter("rejected_rows", "Rows with a wrong field", registry=self.registry)
+
+    def _is_right(self, answers: Answers) -> bool:
+        """Compare with the example's answer; another machine may differ in a float's last bits."""
+        (answer,), expected = answers, self.sidecar.example.answer
+        if answer.get("class") != expected.get("class"):
+            return False
+        numbers = [
+            {"value": one.get("value", 0.0)} | one.get("probabilities", {})
+            for one in (answer, expected)
+        ]
+        return numbers[0].keys() == numbers[1].keys() and all(
+            abs(value - numbers[1][name]) <= 1e-6 * max(1.0, abs(value))
+            for name, value in numbers[0].items()
+        )
+
+    async def ready(self) -> bool:
+        """Predict the known row."""
+        return self._is_right(await self.batcher.answers(self.checker.columns(self.example)))
+
+    async def predict(self, request: Request) -> Answers:
+        """Answer the rows of a request.
+
+        Raises:
+            RequestError: the request is not one that can be answered.
+        """
+        kind = request.headers.get("content-type", "application/json").lower()
+        kind = kind.partition(";")[0].strip()
+        if kind not in ("application/json", "text/csv"):
+            raise RequestError(415, "send application/json or text/csv")
+        body = await self._read(request)
+        try:
+            if len(body) < LARGE_BODY:
+                columns = self.checker.columns(body, is_csv=kind == "text/csv")
+            else:
+                columns = await asyncio.to_thread(
+                    self.checker.columns, body, is_csv=kind == "text/csv"
+                )
+        except RequestError as refused:
+            self.rejected.inc(len(refused.problems.rows))
+            raise
+        answers = await self.batcher.answers(columns)
+        counts: dict[str, int] = {}
+        for answer in answers:
+            label = str(answer.get("class", "value"))
+            counts[label] = counts.get(label, 0) + 1
+        for label, count in counts.items():
+            self.predictions.labels(label).inc(count)
+        return answers
+
+    async def _read(self, request: Request) -> bytes:
+        limit = self.limits.body_bytes
+        too_large = RequestError(413, f"more than {limit} bytes in one request")
+        if int(request.headers.get("content-length", "0")) > limit:
+            raise too_large
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self.limits.body_seconds):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > limit:
+                        raise too_large
+        except TimeoutError:
+            raise RequestError(408, f"no whole body in {self.limits.body_seconds} s") from None
+        except ClientDisconnect:
+            raise RequestError(400, "the body broke off") from None
+        return bytes(body)
+
+
+class Measured:
+    """Counts and times what an application answers."""
+
+    def __init__(self, app: Any, service: Service, paths: set[str]) -> None:
+        """Wrap `app`; paths that are not among `paths` are counted together."""
+        self.app, self.service, self.paths = app, service, paths
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Pass a request on and note status and time."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        status, start = 500, time.perf_counter()
+
+        async def note(message: Any) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        path = scope["path"] if scope["path"] in self.paths else "other"
+        try:
+            await self.app(scope, receive, note)
+        finally:
+            self.service.requests.labels(path, status).inc()
+            self.service.seconds.labels(path).observe(time.perf_counter() - start)
+
+
+def commit() -> str | None:
+    """Return the Git commit: the image's, or that of the working directory."""
+    if "COMMIT" in os.environ:
+        return os.environ["COMMIT"]
+    try:
+        command = ["git", "rev-parse", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def as_json(content: Any, status: int = 200, **headers: str) -> Response:
+    """Answer with JSON."""
+    return Response(orjson.dumps(content), status, headers, "application/json")
+
+
+def make_app(service: Service) -> FastAPI:
+    """Make the application: its routes, its documentation, its answer to errors."""
+    app = FastAPI(
+        title=f"Predicts {service.sidecar.target}",
+        version=service.sidecar.model.sha256[:12],
+        description="Send a record, a list of records, or CSV with a header line.",
+    )
+
+    @app.post("/predict", openapi_extra=describe(service.sidecar))
+    async def predict(request: Request) -> Response:
+        """Predict one row or many."""
+        return as_json({"predictions": await service.predict(request)})
+
+    @app.get("/health")
+    async def health() -> Response:
+        """Tell that the process answers."""
+        return as_json({"status": "ok"})
+
+    @app.get("/ready")
+    async def ready() -> Response:
+        """Tell whether the model answers a known row right."""
+        if await service.ready():
+            return as_json({"status": "ready"})
+        return as_json({"detail": "the model answers a known row wrong"}, 503)
+
+    @app.get("/version")
+    async def version() -> Response:
+        """Tell what runs: Git commit, model, its metrics, libraries."""
+        return as_json(service.version)
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        """Return what was counted, for Prometheus."""
+        text = generate_latest(service.registry)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.exception_handler(RequestError)
+    async def refuse(_: Request, refused: RequestError) -> Response:
+        content: dict[str, Any] = {"detail": refused.detail}
+        if refused.problems.kept:
+            content["errors"] = refused.problems.listed()
+        # Of a client too slow to send its body nothing more is read.
+        headers = {"connection": "close"} if refused.status == 408 else {}
+        return as_json(content, refused.status, **headers)
+
+    @app.exception_handler(Exception)
+    async def fail(_: Request, error: Exception) -> Response:
+        return as_json({"detail": "internal error"}, 500)
+
+    paths = {"/predict", "/health", "/ready", "/version", "/metrics"}
+    app.add_middleware(Measured, service=service, paths=paths)
+    return app
+
+
+def describe(known: Sidecar) -> dict[str, Any]:
+    """Describe /predict for OpenAPI, with the sidecar's example."""
+    types = {"numeric": "number", "boolean": "boolean", "date": "string", "categorical": "string"}
+    fields: dict[str, Any] = {}
+    for feature in known.features:
+        kind = "integer" if feature.dtype.startswith("int") else types[feature.kind]
+        fields[feature.name] = {"type": [kind, "null"]}
+        if values := known.categories.get(feature.name):
+            fields[feature.name]["enum"] = [*values, None]
+        if feature.kind == "date":
+            fields[feature.name]["format"] = "date-time"
+    record = {
+        "type": "object",
+        "properties": fields,
+        "required": list(fields),
+        "additionalProperties": False,
+    }
+    row, answer = known.example.row, known.example.answer
+    many = {"anyOf": [record, {"type": "array", "items": record}]}
+    answered = {"application/json": {"example": {"predictions": [answer]}}}
+    refused = {400: "cannot be read", 413: "too large", 415: "neither JSON nor CSV"}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": many, "example": row},
+                "text/csv": {"schema": {"type": "string"}},
+            },
+        },
+        "responses": {
+            "200": {"description": "An answer for each row", "content": answered},
+            "422": {"description": "Each wrong field of each row"},
+        }
+        | {str(status): {"description": text} for status, text in refused.items()},
+    }

@@ -1,0 +1,116 @@
+"""The service's process: its sockets, its HTTP, its start and its end. `make serve` runs it.
+
+It listens only once the model has been loaded and has answered a known row right. With
+CHECK_SOCKET, the path of a Unix socket on which it can be asked alone (probe.py does), two of them
+may share a port (SO_REUSEPORT): the newer one takes all clients once it is ready.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from src.service.app import Limits, Service, make_app
+from src.service.handover import take_over
+from src.shared import errors
+from src.shared.errors import UserError
+
+
+class Protocol(H11Protocol):
+    """Uvicorn's HTTP, but a client that does not finish a request's head in time is cut off."""
+
+    head_seconds = 10.0
+    deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """Start to wait for a head."""
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        """Wait no more once a head is there; or again, if this is the next one's beginning."""
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing more."""
+        super().connection_lost(exc)
+        self._stop()
+
+    def _watch(self) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop()
+        elif self.deadline is None:
+            self.deadline = self.loop.call_later(self.head_seconds, self.transport.close)
+
+    def _stop(self) -> None:
+        if self.deadline:
+            self.deadline.cancel()
+        self.deadline = None
+
+
+def listen(host: str, port: int, check: str | None) -> list[socket.socket]:
+    """Open the port, and the socket that /ready is asked on.
+
+    Args:
+        host: the address, such as 127.0.0.1.
+        port: the port; 0 for any that is free.
+        check: path of a Unix socket, or None for none.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # With the protocol named, asyncio sends an answer's parts at once (TCP_NODELAY); without, the
+    # second part waits 40 ms for the client's acknowledgement of the first.
+    public = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    if os.name == "posix":  # elsewhere it would let two services have the port
+        public.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if check:  # the deployment lets the old and the new service share the port for a moment
+        public.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        public.bind((host, port))
+    except OSError as error:
+        raise UserError(f"cannot listen on {host}:{port}: {error.strerror}; set PORT") from None
+    if check is None:
+        return [public]
+    Path(check).unlink(missing_ok=True)
+    private = socket.socket(socket.AF_UNIX)
+    private.bind(check)
+    return [public, private]
+
+
+def make_server(service: Service) -> uvicorn.Server:
+    """Make the server, with nothing of itself in its answers."""
+    config = uvicorn.Config(
+        make_app(service),
+        http=Protocol,
+        access_log=False,  # /metrics counts
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=service.limits.finish_seconds,
+    )
+    return uvicorn.Server(config)
+
+
+def main() -> None:
+    """Serve the model of the working directory on HOST and PORT."""
+    host, port = os.environ.get("HOST", "127.0.0.1"), os.environ.get("PORT", "8000")
+    if not port.isdecimal() or int(port) > 65535:
+        raise UserError(f"PORT is {port!r}; allowed: a number from 0 to 65535")
+    # Nobody reaches them before the server runs, but a port that is taken is told at once.
+    check = os.environ.get("CHECK_SOCKET")
+    sockets = listen(host, int(port), check)
+    server = make_server(Service(Limits()))
+    if check:
+        take_over(sockets[0])
+    address, found = sockets[0].getsockname()[:2]
+    print(f"serving on http://{address}:{found}, documentation at /docs", flush=True)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # uvicorn finishes, then raises it once more
+    server.run(sockets)
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,257 @@
+"""params.yaml as typed objects. What they do not know, they refuse."""
+
+import difflib
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct
+
+from src.shared.errors import UserError
+from src.shared.paths import PARAMS
+
+Label = str | int | float | bool
+Text = Annotated[str, Meta(min_length=1)]
+Seed = Annotated[int, Meta(ge=0, lt=2**32, description="a whole number from 0 to 4294967295")]
+Count = Annotated[int, Meta(ge=1, description="a whole number, at least 1")]
+# NaN and the infinities lie outside: no comparison with them holds.
+Finite = Annotated[float, Meta(ge=-1.7e308, le=1.7e308)]
+NotNegative = Annotated[float, Meta(ge=0, le=1.7e308)]
+
+
+class Section(Struct, frozen=True, kw_only=True):
+    """Base of every section. The description of each field's type says what is allowed."""
+
+
+S = TypeVar("S", bound=Section)
+
+
+class Data(Section, frozen=True, kw_only=True):
+    """Where the raw table is and what its columns mean."""
+
+    raw: Annotated[
+        str, Meta(pattern=r"\.(csv|parquet)$", description="the path of a .csv or .parquet file")
+    ]
+    target: Annotated[str, Meta(min_length=1, description="the name of a column")]
+    positive: Annotated[
+        Label | None, Meta(description="a class of the target, or null if not binary")
+    ]
+    drop: Annotated[list[str], Meta(description="a list of column names")]
+
+
+class Prepare(Section, frozen=True, kw_only=True):
+    """How the table is split."""
+
+    split: Annotated[
+        Literal["stratified", "random", "group", "time"],
+        Meta(description="stratified, random, group or time"),
+    ]
+    column: Annotated[
+        Text | None, Meta(description="the column that groups or dates the rows, or null")
+    ]
+    test_size: Annotated[float, Meta(gt=0, lt=1, description="a number between 0 and 1")]
+    seed: Seed
+
+    def __post_init__(self) -> None:
+        """Refuse a column that the split has no use for, and a split that lacks its column."""
+        needed = self.split in ("group", "time")
+        if needed != (self.column is not None):
+            rule = "needs the name of a column" if needed else "takes no column: set it to null"
+            raise ValueError(f"column: the split '{self.split}' {rule}")
+
+
+class Validate(Section, frozen=True, kw_only=True):
+    """What the splits must hold beyond the schema."""
+
+    min_train_rows: Count
+    min_test_rows: Count
+    max_drift: Annotated[float, Meta(ge=0, le=1, description="a number from 0 to 1")]
+
+
+class Train(Section, frozen=True, kw_only=True):
+    """The estimator and how it is cross-validated."""
+
+    estimator: Annotated[
+        str,
+        Meta(
+            pattern=r"^[^.\s]+(\.[^.\s]+)+$",
+            description="an import path such as sklearn.linear_model.LogisticRegression",
+        ),
+    ]
+    arguments: Annotated[
+        dict[Text, Any], Meta(description="the estimator's keyword arguments, {} for none")
+    ]
+    folds: Annotated[int, Meta(ge=2, description="a whole number, at least 2")]
+    seed: Seed
+
+
+class Evaluate(Section, frozen=True, kw_only=True):
+    """The bootstrap of the confidence intervals."""
+
+    resamples: Annotated[int, Meta(ge=100, description="a whole number, at least 100")]
+    seed: Seed
+
+
+class Bound(Section, frozen=True, kw_only=True, omit_defaults=True):
+    """The range that a metric must lie in, and how far it may fall behind the champion's."""
+
+    min: Annotated[Finite | None, Meta(description="a finite number")] = None
+    max: Annotated[Finite | None, Meta(description="a finite number")] = None
+    max_drop: Annotated[NotNegative | None, Meta(description="a finite number, at least 0")] = None
+
+    def __post_init__(self) -> None:
+        """Refuse a bound that says nothing or that nothing can meet."""
+        if self.min is None and self.max is None:
+            raise ValueError("min: a bound needs min, max or both")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min: {self.min} is above max {self.max}")
+
+
+Gate = Annotated[
+    dict[Text, Bound],
+    Meta(min_length=1, description="at least one metric with its bound, e.g. accuracy: {min: 0.9}"),
+]
+
+
+class Params(Section, frozen=True, kw_only=True):
+    """The whole of params.yaml."""
+
+    task: Annotated[
+        Literal["binary", "multiclass", "regression"],
+        Meta(description="binary, multiclass or regression"),
+    ]
+    data: Data
+    prepare: Prepare
+    validate: Validate
+    train: Train
+    evaluate: Evaluate
+    gate: Gate
+
+    def __post_init__(self) -> None:
+        """Refuse sections that contradict each other."""
+        if (self.task == "binary") != (self.data.positive is not None):
+            rule = "needs a class" if self.task == "binary" else "has no such class: set it to null"
+            raise ValueError(f"data.positive: the task '{self.task}' {rule}")
+        if self.task == "regression" and self.prepare.split == "stratified":
+            raise ValueError("prepare.split: stratified needs classes; use random, group or time")
+        for setting, column in (
+            ("data.target", self.data.target),
+            ("prepare.column", self.prepare.column),
+        ):
+            if column in self.data.drop:
+                raise ValueError(f"data.drop: '{column}' is needed as {setting}")
+        if self.prepare.column == self.data.target:
+            raise ValueError("prepare.column: the target cannot group or date the rows")
+
+
+@lru_cache
+def load(path: Path = PARAMS) -> Params:
+    """Read params.yaml.
+
+    Raises:
+        UserError: the file is missing, is not YAML, or holds a key or a value that is not allowed.
+            The message names every such key, what was found and what is allowed.
+    """
+    # YAML 1.2 as DVC reads it: `yes` is text and 1e-3 is a number, unlike in YAML 1.1.
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found; run this in the project's root folder") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8; save it as UTF-8") from None
+    except YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {_yaml_problem(error)}") from None
+    except ValueError as error:  # a date that does not exist
+        raise UserError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: must hold the sections {', '.join(Params.__struct_fields__)}")
+    try:
+        return parse(Params, content)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _yaml_problem(error: Exception) -> str:
+    problem = getattr(error, "problem", None) or "cannot be parsed"
+    mark = getattr(error, "problem_mark", None)
+    return f"{problem} in line {mark.line + 1}" if mark else problem
+
+
+def parse(section: type[S], content: dict[str, Any], path: str = "") -> S:
+    """Turn what YAML holds into a section.
+
+    Args:
+        section: the class to make.
+        content: its keys and values.
+        path: what stands before its keys in a message, such as `train.`.
+
+    Raises:
+        ValueError: a key or a value is not allowed. The message names all of them.
+    """
+    kinds = get_type_hints(section, include_extras=True)
+    optional = section.__struct_fields__[-len(section.__struct_defaults__) or len(kinds) :]
+    values: dict[str, Any] = {}
+    problems = []
+    for key in content:
+        if key not in kinds:
+            near = difflib.get_close_matches(str(key), kinds, n=1)
+            hint = f"did you mean {path}{near[0]}?" if near else f"allowed: {', '.join(kinds)}"
+            problems.append(f"unknown key {path}{key}; {hint}")
+    for key, kind in kinds.items():
+        try:
+            if key in content:
+                values[key] = _value(kind, content[key], f"{path}{key}")
+            elif key not in optional:
+                problems.append(f"missing key {path}{key}; allowed: {_allowed(kind)}")
+        except ValueError as error:
+            problems.append(str(error))
+    if not problems:
+        try:
+            return section(**values)
+        except ValueError as error:  # what the section itself refuses, from the key on
+            problems.append(f"{path}{error}")
+    raise ValueError("; ".join(problems))
+
+
+def _value(kind: Any, value: Any, key: str) -> Any:
+    """Turn one value into what its type says; refuse it with what was found and is allowed."""
+    if kind == Gate and isinstance(value, dict) and value:
+        return _bounds(value, f"{key}.")
+    if _is_section(kind) and isinstance(value, dict):
+        return parse(kind, value, f"{key}.")
+    try:
+        return msgspec.convert(value, kind)
+    except (msgspec.ValidationError, OverflowError):
+        found = "null" if value is None else repr(value)[:80]
+        raise ValueError(f"{key} is {found}; allowed: {_allowed(kind)}") from None
+
+
+def _bounds(content: dict[str, Any], path: str) -> dict[str, Bound]:
+    bounds, problems = {}, []
+    for metric, value in content.items():
+        if not isinstance(metric, str) or not metric:
+            problems.append(f"{path}{metric} is no metric; allowed: a name such as accuracy")
+        for key, bound in value.items() if isinstance(value, dict) else ():
+            if bound is None:  # which would bound nothing
+                problems.append(f"{path}{metric}.{key} is null; allowed: a finite number")
+        try:
+            bounds[metric] = _value(Bound, value, f"{path}{metric}")
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError("; ".join(problems))
+    return bounds
+
+
+def _allowed(kind: Any) -> str:
+    if _is_section(kind):
+        return f"a section with {', '.join(kind.__struct_fields__)}"
+    return next(meta.description for meta in kind.__metadata__ if meta.description)
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Section)

@@ -1,0 +1,24 @@
+"""Where the pipeline's files are, from the project's root."""
+
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+DVC_YAML = Path("dvc.yaml")
+DVC_LOCK = Path("dvc.lock")
+
+SCHEMA = Path("data/schema.yaml")
+TRAIN = Path("data/prepared/train.parquet")
+TEST = Path("data/prepared/test.parquet")
+
+MODEL = Path("models/model.joblib")
+SIDECAR = Path("models/model.json")
+PREDICTIONS = Path("models/predictions.parquet")
+
+VALIDATION = Path("metrics/validation.json")
+TRAINING = Path("metrics/train")
+EVALUATION = Path("metrics/evaluate")
+METRICS = EVALUATION / "metrics.json"
+INTERVALS = EVALUATION / "intervals.json"
+VERDICTS = Path("metrics/gate.json")
+
+REPORT = Path("report")  # what a run says of itself; Git ignores it

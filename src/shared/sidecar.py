@@ -1,0 +1,93 @@
+"""What train writes beside the model, for all who load it: models/model.json as typed records."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from src.shared import files
+from src.shared.errors import UserError
+
+REMEDY = "run `dvc repro -f train`"
+
+Kind = Literal["numeric", "boolean", "date", "categorical"]
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A column that the model takes, its kind and its pandas type in the training data."""
+
+    name: str
+    kind: Kind
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """A row that the model can be tried with, and what it answers for that row."""
+
+    row: dict[str, Any]
+    answer: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file and the hash of its content."""
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """What is known of a trained model.
+
+    Attributes:
+        task: binary, multiclass or regression.
+        target: the column that it predicts.
+        positive: the class that counts as positive, if the task is binary.
+        classes: its classes, in its order; None for regression.
+        features: the columns that it takes.
+        categories: the known values of the text columns that do not have too many.
+        estimator: its import path.
+        versions: of the packages that it was trained with.
+        example: a row of the train split, with its answer.
+        data: the hash of each file that it was trained on.
+        model: the model's own file.
+    """
+
+    task: str
+    target: str
+    positive: Any
+    classes: list[Any] | None
+    features: list[Feature]
+    categories: dict[str, list[str]]
+    estimator: str
+    versions: dict[str, str]
+    example: Example
+    data: dict[str, str]
+    model: Artifact
+
+
+def read(path: Path) -> Sidecar:
+    """Read what train wrote beside the model.
+
+    Raises:
+        UserError: the file is missing, or is not a sidecar.
+    """
+    content = files.read_json(path, REMEDY)
+    try:
+        return Sidecar(
+            **content
+            | {
+                "features": [Feature(**feature) for feature in content["features"]],
+                "example": Example(**content["example"]),
+                "model": Artifact(**content["model"]),
+            }
+        )
+    except (TypeError, KeyError):
+        raise UserError(f"{path.as_posix()}: not the sidecar of a model; {REMEDY}") from None
+
+
+def write(path: Path, sidecar: Sidecar) -> None:
+    """Write it as JSON."""
+    files.write_json(path, asdict(sidecar))

@@ -1,0 +1,94 @@
+"""Post a run's report as one comment on its pull request, or update the one that is there.
+
+Run by a workflow that may write, on a file that a stranger may have written: the text is cut and
+mentions nobody, and which pull request it belongs to is GitHub's word, never the file's. It needs
+nothing but Python.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+from urllib.request import Request, urlopen
+
+MARKER = "<!-- report -->"
+AUTHOR = "github-actions[bot]"
+LIMIT = 60_000  # GitHub takes 65,536 characters
+INVISIBLE = "\u200b"
+
+
+def body_of(text: str, url: str) -> str:
+    """Make a comment of a report.
+
+    Args:
+        text: the report, of any length.
+        url: the run that it comes from.
+    """
+    # So that a report calls nobody.
+    text = text.replace("@", f"@{INVISIBLE}").replace("&#", f"&{INVISIBLE}#")
+    if len(text) > LIMIT:
+        text = f"{text[:LIMIT]}\n\n(cut: the whole report is in the run's summary)"
+    return f"{MARKER}\n{text}\n\n[The run]({url})\n"
+
+
+def call(method: str, path: str, content: dict[str, Any] | None = None) -> Any:
+    """Ask GitHub's API."""
+    request = Request(  # noqa: S310
+        f"{os.environ['GITHUB_API_URL']}/repos/{os.environ['GITHUB_REPOSITORY']}/{path}",
+        method=method,
+        data=None if content is None else json.dumps(content).encode(),
+        headers={
+            "Accept": "application/vnd.github+json",
+            "Authorization": f"Bearer {os.environ['GITHUB_TOKEN']}",
+        },
+    )
+    with urlopen(request, timeout=30) as response:  # noqa: S310
+        return json.load(response)
+
+
+def find_pull_request(sha: str, owner: str, branch: str) -> int | None:
+    """Return the number of the open pull request whose head is this commit, if there is one."""
+    head = quote(f"{owner}:{branch}", safe="")
+    for found in call("GET", f"pulls?state=open&per_page=100&head={head}"):
+        if found["head"]["sha"] == sha:
+            return int(found["number"])
+    return None
+
+
+def find_comment(number: int) -> int | None:
+    """Return the id of the comment that an earlier run left."""
+    for page in range(1, 11):
+        comments = call("GET", f"issues/{number}/comments?per_page=100&page={page}")
+        for comment in comments:
+            if comment["user"]["login"] == AUTHOR and comment["body"].startswith(MARKER):
+                return int(comment["id"])
+        if len(comments) < 100:
+            break
+    return None
+
+
+def main() -> None:
+    """Post or update the comment; a run that stopped early has left no report to post."""
+    report = Path(sys.argv[1])
+    if not report.exists():
+        print("the run left no report: nothing to comment")
+        return
+    number = find_pull_request(*(os.environ[f"HEAD_{key}"] for key in ("SHA", "OWNER", "BRANCH")))
+    if number is None:
+        print("no open pull request has this commit as its head: nothing to comment on")
+        return
+    with report.open("rb") as file:  # read no more than could be shown
+        text = file.read(4 * LIMIT + 1).decode("utf-8", errors="replace")
+    body = {"body": body_of(text, os.environ["RUN_URL"])}
+    comment = find_comment(number)
+    if comment is None:
+        call("POST", f"issues/{number}/comments", body)
+    else:
+        call("PATCH", f"issues/comments/{comment}", body)
+    print(f"{'posted' if comment is None else 'updated'} the comment on #{number}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""Run a workflow on this machine as GitHub would, with act and without Docker.
+
+`python -m src.workflow.local` runs the pull request's workflow on a clone of the last commit. The
+actions that need GitHub or the network are stood in for by those of .github/stand-ins.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from src.shared import errors
+from src.shared.git import git
+from src.shared.paths import REPORT
+from src.workflow.champion import find_base
+
+STAND_INS = Path(".github/stand-ins")
+USES = re.compile(r"uses: (([\w-]+)/([\w-]+))(?:/[\w/-]+)?@([0-9a-f]{40})")
+VARIABLES = ("DVC_REMOTE_URL", "AWS_REGION", "AWS_ENDPOINT_URL_S3")
+SECRETS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "GCP_CREDENTIALS",
+    "AZURE_STORAGE_CONNECTION_STRING",
+    "DVC_SSH_KEY",
+    "DVC_SSH_KNOWN_HOSTS",
+)
+
+
+def stand_ins(workflow: str, folder: Path) -> list[str]:
+    """Return the options that tell act to take an action from a folder instead of from GitHub."""
+    found = {}
+    for repository, _, name, commit in USES.findall(workflow):
+        if (folder / name).is_dir():  # act does the checkout itself
+            found[f"{repository}@{commit}"] = folder / name
+    return [
+        part for pair in found.items() for part in ("--local-repository", "=".join(map(str, pair)))
+    ]
+
+
+def command(
+    clone: Path,
+    event: str,
+    payload: Mapping[str, Any],
+    store: Path,
+    *,
+    workflow: str = "ci.yml",
+    job: str | None = None,
+    variables: Mapping[str, str],
+    secrets: Mapping[str, str],
+    environment: Mapping[str, str],
+) -> list[str]:
+    """Return the command that runs a workflow.
+
+    Args:
+        clone: the repository to run it in; act works on a copy of what Git holds there.
+        event: what GitHub would run it for, such as `pull_request`.
+        payload: what GitHub would say of the event.
+        store: a folder in the place of GitHub's cache and artifacts.
+        workflow: its file.
+        job: the one job to run, without those that follow from it.
+        variables: the repository's variables.
+        secrets: the repository's secrets.
+        environment: more of the environment. READY_VENV names one to take instead of installing.
+    """
+    store.mkdir(parents=True, exist_ok=True)
+    workflows = clone / ".github/workflows"
+    text = (workflows / workflow).read_text("utf-8")
+    every = "".join(
+        file.read_text("utf-8") for file in workflows.glob("*.yml")
+    )  # one calls another
+    path = store / workflow
+    path.write_text(text.replace("queue: max", ""), encoding="utf-8")  # new in 2026; act refuses it
+    event_file = store / "event.json"
+    event_file.write_text(json.dumps(payload), encoding="utf-8")
+    folder = (clone / STAND_INS).resolve()
+    inside = {"ACTIONS_STORE": str(store.resolve()), "STAND_INS": str(folder), **environment}
+    options = {"--var": variables, "--secret": secrets, "--env": inside}
+    return [
+        shutil.which("act", path=Path(sys.executable).parent) or "act",
+        event,
+        *(["--job", job] if job else []),
+        "--directory", str(clone), "--workflows", str(path), "--eventpath", str(event_file),
+        "--platform", "ubuntu-latest=-self-hosted", "--action-offline-mode",
+        *stand_ins(every, folder),
+        *(part for option, pairs in options.items() for pair in pairs.items()
+          for part in (option, "=".join(pair))),
+    ]  # fmt: skip
+
+
+def main() -> int:
+    """Run the pull request's workflow on the last commit; leave its report in report/."""
+    if git("status", "--porcelain"):
+        print("only what is committed is checked, as on GitHub", file=sys.stderr)
+    payload = {"pull_request": {"number": 0, "base": {"sha": find_base()}}}
+    with tempfile.TemporaryDirectory() as name:
+        clone, store = Path(name, "clone"), Path(name, "store")
+        git("clone", "--quiet", ".", str(clone))
+        cache = Path(".dvc/cache/files")
+        if cache.exists():  # what the data would be pulled from
+            shutil.copytree(cache, store / "cache/dvc-here" / cache)
+        done = subprocess.run(
+            command(
+                clone,
+                "pull_request",
+                payload,
+                store,
+                variables={key: os.environ[key] for key in VARIABLES if os.environ.get(key)},
+                secrets={key: os.environ[key] for key in SECRETS if os.environ.get(key)},
+                environment={"READY_VENV": sys.prefix},
+            ),
+            env=os.environ | {"XDG_CACHE_HOME": name},
+            check=False,
+        )
+        if (store / "report").exists():
+            shutil.copytree(store / "report", REPORT, dirs_exist_ok=True)
+            print(f"the report: {REPORT / 'report.html'}")
+    return done.returncode
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,116 @@
+"""Pull what this run needs: all raw data, or only what the stages that will run read."""
+
+import argparse
+import subprocess
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+from src.shared import pipeline, revisions
+from src.shared.errors import UserError
+from src.shared.paths import DVC_LOCK, METRICS
+from src.shared.pipeline import Stage
+from src.workflow import lock, stale, state
+from src.workflow.remote import dvc
+from src.workflow.repro import CONFIRMED
+
+
+def fetch(paths: Iterable[str], sources: dict[str, str]) -> set[str]:
+    """Bring files from the cache or the first remote that has them; return those that none has."""
+    absent = _absent(paths)
+    for name, url in sources.items():
+        if absent:
+            dvc(name, url, "pull", "--allow-missing", "--remote", name, *sorted(absent))
+            absent = _absent(absent)
+    return absent
+
+
+def _absent(paths: Iterable[str]) -> set[str]:
+    return {path for path in paths if not Path(path).exists()}
+
+
+def plan(
+    stages: dict[str, Stage],
+    run: set[str],
+    pointers: Collection[str],
+    sources: dict[str, str],
+) -> list[str]:
+    """Fetch what stages read, and no more.
+
+    Args:
+        stages: what dvc.lock records.
+        run: the stages that will run.
+        pointers: the files that .dvc files stand for.
+        sources: the remotes to ask, in this order.
+
+    Returns:
+        The stages to run besides, because nobody has what they make.
+
+    Raises:
+        UserError: nobody has a file that no stage makes.
+    """
+    maker = {path: name for name, stage in stages.items() for path in stage.outs}
+    tracked = {path for path in maker if _ignored(path)} | set(pointers)
+    remade: set[str] = set()
+    while absent := fetch(pipeline.inputs(stages, remade | run, tracked), sources):
+        if lost := sorted(absent & set(pointers)):
+            asked = ", ".join(f"{name} ({url})" for name, url in sources.items()) or "none"
+            raise UserError(
+                f"{', '.join(lost)}: neither in the cache nor on a remote that this run can read "
+                f"({asked}), so nothing was trained; whoever has the data: `dvc push`"
+            )
+        remade |= {maker[path] for path in absent}
+    return [name for name in stages if name in remade and name not in run]
+
+
+def _ignored(path: str) -> bool:
+    """Tell whether Git leaves a file to DVC."""
+    command = ["git", "check-ignore", "--quiet", "--", path]
+    return subprocess.run(command, check=False).returncode == 0
+
+
+def pull(everything: bool, revision: str) -> None:
+    """Pull what this run needs, and note what the next steps have to run.
+
+    Args:
+        everything: whether all stages will run.
+        revision: the champion's. Results that are the same there were confirmed there.
+    """
+    known = state.read()
+    if not known.source:
+        raise UserError("run `python -m src.workflow.source` first")
+    locked = pipeline.read_lock()
+    stages = pipeline.stages_of(locked)
+    pointers = stale.read_pointers()
+    changed = stale.find_stale(stages)
+    everything = everything or any(name not in stages for name in changed)
+    confirm = known.source != "remote" or not _same_results(locked, revision)
+    run = list(stages) if everything else pipeline.followers(stages, changed)
+    checked = [name for name in CONFIRMED if confirm and name in stages and name not in run]
+    remade = plan(stages, {*run, *checked}, pointers, known.sources)
+    state.note(pulled=True, everything=everything, stale=changed, confirm=confirm, remade=remade)
+    print(f"stages whose inputs changed: {', '.join(changed) or 'none'}")
+    if remade:
+        print(f"stages that run again because nobody has their outputs: {', '.join(remade)}")
+
+
+def _same_results(locked: dict[str, Any], revision: str) -> bool:
+    """Tell whether a revision holds the results of this commit."""
+    metrics = METRICS.as_posix()
+    there = revisions.read_yaml(revision, DVC_LOCK.as_posix())
+    return lock.same_results(locked, there) and (
+        revisions.read("HEAD", metrics) == revisions.read(revision, metrics)
+    )
+
+
+def main() -> None:
+    """Pull for the workflow."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--everything", action="store_true", help="pull what all stages need")
+    parser.add_argument("--champion", default="", help="the commit to compare with")
+    chosen = parser.parse_args()
+    pull(chosen.everything, chosen.champion)
+
+
+if __name__ == "__main__":
+    state.run(main)

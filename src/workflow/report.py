@@ -1,0 +1,81 @@
+"""The report of a run of the workflow: `make report`'s, with what the steps have noted.
+
+It goes into the job's summary as well.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from src import report
+from src.report import Run
+from src.shared import errors
+from src.shared.paths import VERDICTS
+from src.workflow import state
+from src.workflow.champion import COMPARED, find_base
+from src.workflow.state import PLACES, State
+
+# The steps of the workflow, by their ids.
+STEPS = {
+    "environment": "environment",
+    "lint": "lint, format and types",
+    "unit": "unit tests",
+    "source": "where the data comes from",
+    "pull": "dvc pull",
+    "validation": "data validation",
+    "smoke": "smoke model",
+    "repro": "dvc repro",
+    "gate": "metrics check",
+    "lock": "dvc.lock and metrics in Git",
+    "push": "dvc push",
+}
+
+
+def describe(known: State, steps: dict[str, Any], job: str) -> Run:
+    """Describe the run for the report.
+
+    Args:
+        known: what the steps have noted.
+        steps: what GitHub says of the job's steps.
+        job: what GitHub says of the job so far.
+    """
+    outcomes = {name: steps.get(name, {}).get("outcome") for name in STEPS}
+    failed = next((what for name, what in STEPS.items() if outcomes[name] == "failure"), "")
+    stopped = job not in ("", "success") and not failed
+    return Run(
+        failed=(known.problem,) if known.problem else (f"the job: {job}",) if stopped else (),
+        where=failed,
+        trained=not steps or outcomes["repro"] == "success",
+        notes=tuple(_notes(known)),
+        seconds=known.seconds,
+        verdicts=_newest(),
+    )
+
+
+def _notes(known: State) -> Iterator[str]:
+    for name, why in known.stale.items():
+        yield f"⚠️ `{name}` is stale in dvc.lock: {why} changed"
+    if known.source:
+        yield f"Data from the {PLACES[known.source]}: {known.why}"
+    if known.pushed:
+        yield f"Pushed to {known.pushed}, which holds every output"
+
+
+def _newest() -> Path:
+    judged = [path for path in (COMPARED, VERDICTS) if path.exists()]
+    return max(judged, key=lambda path: path.stat().st_mtime, default=VERDICTS)
+
+
+def main() -> None:
+    """Write the report and add it to the job's summary."""
+    steps = json.loads(os.environ.get("STEPS") or "{}")
+    report.write(find_base(), describe(state.read(), steps, os.environ.get("JOB_STATUS", "")))
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(report.MARKDOWN.read_text("utf-8"))
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,103 @@
+"""Run the pipeline, or its beginning, in the workflow: DVC's `repro`, timed.
+
+DVC's verdict that nothing changed is not taken for data and metrics: where DVC has no reason to
+run validate or evaluate, they are run without it, on what their inputs are now.
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+import time
+
+from src.shared import pipeline
+from src.shared.errors import UserError
+from src.shared.pipeline import Stage
+from src.workflow import state
+
+# Stages whose word is not taken: where DVC has no reason to run them, they are run without it.
+CONFIRMED = ("validate", "evaluate")
+
+STARTED = re.compile(r"(?:Running stage|Stage) '([\w@-]+)'(:| didn't change| is cached)")
+
+
+def run(*command: str) -> dict[str, float]:
+    """Run a program of this Python, show what it prints, and time the stages that it names.
+
+    Returns:
+        For each stage that ran, its seconds.
+
+    Raises:
+        UserError: it failed. The message is the last error that it printed.
+    """
+    seconds: dict[str, float] = {}
+    stage, since, error = "", time.monotonic(), ""
+    with subprocess.Popen(
+        [sys.executable, "-m", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+    ) as process:
+        for line in process.stdout or ():
+            print(line, end="", flush=True)
+            now = time.monotonic()
+            if said := STARTED.match(line):
+                if stage:
+                    seconds[stage] = round(now - since, 2)
+                stage, since = (said[1], now) if said[2] == ":" else ("", now)
+            if line.startswith("error: ") or (line.startswith("ERROR: ") and not error):
+                error = line.split(": ", 1)[1].strip()
+    if stage:
+        seconds[stage] = round(time.monotonic() - since, 2)
+    if process.returncode:
+        where = f"{stage}: " if stage else ""
+        state.note(seconds=state.read().seconds | seconds)
+        raise UserError(f"{where}{error or ' '.join(command) + ' failed'}")
+    return seconds
+
+
+def main() -> None:
+    """Run what is stale or missing of the pipeline, and confirm what DVC takes for granted."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("target", nargs="?", help="the last stage to run")
+    target = parser.parse_args().target
+    known = state.read()
+    if not known.pulled:
+        raise UserError(
+            "run `python -m src.workflow.source` and `python -m src.workflow.pull` first"
+        )
+    stages = pipeline.stages_of(pipeline.read_lock())
+    scope = list(stages) if target is None else _until(stages, target)
+    seconds = dict(known.seconds)
+    targets = [target] if target else []
+    if known.everything:
+        # What a first call has made, a second one does not make again; but stages that dvc.lock
+        # does not know yet may come before it.
+        done = [name for name in seconds if name in stages]
+        if not stages.keys() >= known.stale.keys():
+            done = []
+        force = ["--force", "--single-item"] if done else ["--force"]
+        rest = [name for name in scope if name not in done] if done else targets
+        seconds |= run("dvc", "repro", *force, *rest)
+    else:
+        remade = [name for name in known.remade if name in scope and name not in seconds]
+        if remade:
+            seconds |= run("dvc", "repro", "--force", "--single-item", *remade)
+        seconds |= run("dvc", "repro", "--allow-missing", *targets)
+    state.note(seconds=seconds)
+    for name in CONFIRMED:
+        if known.confirm and name in scope and name not in seconds:
+            since = time.monotonic()
+            print(f"Confirming '{name}' without DVC:", flush=True)
+            run(f"src.{name}")
+            seconds[name] = round(time.monotonic() - since, 2)
+    state.note(seconds=seconds)
+
+
+def _until(stages: dict[str, Stage], target: str) -> list[str]:
+    return [name for name in stages if target in pipeline.followers(stages, [name])]
+
+
+if __name__ == "__main__":
+    state.run(main)

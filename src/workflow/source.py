@@ -1,0 +1,145 @@
+"""Where a run's data comes from: decided once, for the steps that pull and push."""
+
+import os
+import shutil
+from configparser import RawConfigParser
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from src.shared.paths import REPORT
+from src.workflow import state
+
+CONFIG, LOCAL = Path(".dvc/config"), Path(".dvc/config.local")
+CI = "ci"  # the name of the remote that DVC_REMOTE_URL stands for
+
+# What opens each kind of store; any one of them will do.
+CREDENTIALS = {
+    "s3": ("AWS_ACCESS_KEY_ID", "AWS_ROLE_ARN"),
+    "gs": ("GCP_CREDENTIALS",),
+    "azure": ("AZURE_STORAGE_CONNECTION_STRING",),
+    "ssh": ("DVC_SSH_KEY",),
+}
+
+# A server that does not answer must not hold a run up for longer than two minutes.
+TIMEOUTS = {"read_timeout": "12", "connect_timeout": "12"}
+
+# Some stores that speak S3 send a whole file's checksum along with a part of it, so a pull of 50 MB
+# or more would fail: DVC compares with its own hash instead.
+VERIFY = {"verify": "true"}
+
+
+def read_config(*paths: Path) -> RawConfigParser:
+    """Read DVC's configuration; later files go before earlier ones."""
+    config = RawConfigParser()
+    config.read(paths, encoding="utf-8")
+    return config
+
+
+def remotes(config: RawConfigParser) -> dict[str, str]:
+    """Return the address of each remote, the default one first."""
+    found = {
+        section.split('"')[1]: config[section].get("url", "")
+        for section in config.sections()
+        if "remote " in section
+    }
+    default = config.get("core", "remote", fallback="")
+    return dict(sorted(found.items(), key=lambda pair: pair[0] != default))
+
+
+def is_local(url: str) -> bool:
+    """Tell whether an address is a folder. A drive's letter is no scheme."""
+    return len(urlsplit(url).scheme) < 2
+
+
+def decide(url: str, variables: dict[str, str]) -> tuple[str, str]:
+    """Decide where the data comes from.
+
+    Args:
+        url: the remote's address.
+        variables: the environment.
+
+    Returns:
+        remote, cache or embedded, and why.
+    """
+    wanted = CREDENTIALS.get(urlsplit(url).scheme, ())
+    if is_local(url) and not variables.get("DVC_REMOTE_URL"):
+        # GitHub hides variables from forks, so that this may be one of a repository with another.
+        return (
+            "embedded",
+            f"this run knows no other: {url}, and what main left in the Actions cache",
+        )
+    if wanted and not any(_usable(name, variables) for name in wanted):
+        missing = " or ".join(wanted)
+        return (
+            "cache",
+            f"{url} needs {missing}, which this run does not have: what main left in the cache",
+        )
+    return "remote", f"{url}"
+
+
+def _usable(name: str, variables: dict[str, str]) -> bool:
+    # A run that may not ask GitHub for a token, such as a fork's, cannot take a role.
+    if name == "AWS_ROLE_ARN" and "ACTIONS_ID_TOKEN_REQUEST_URL" not in variables:
+        return False
+    return bool(variables.get(name))
+
+
+def configure(name: str, url: str, variables: dict[str, str]) -> None:
+    """Write what Git should not hold into .dvc/config.local: address, time limits, key files."""
+    local = read_config(LOCAL)
+    scheme = urlsplit(url).scheme
+    options = {"url": url} if name == CI else {}
+    if scheme == "s3":
+        given = {
+            "endpointurl": variables.get("AWS_ENDPOINT_URL_S3"),
+            "region": variables.get("AWS_REGION"),
+        }
+        options |= TIMEOUTS | VERIFY | {key: value for key, value in given.items() if value}
+    if scheme == "gs":
+        options["credentialpath"] = _keep("gcp.json", variables["GCP_CREDENTIALS"])
+    if scheme == "ssh":
+        options["keyfile"] = _keep("ssh_key", variables["DVC_SSH_KEY"])
+        hosts = Path.home() / ".ssh/known_hosts"
+        hosts.parent.mkdir(mode=0o700, exist_ok=True)
+        with hosts.open("a", encoding="utf-8") as file:
+            file.write(variables.get("DVC_SSH_KNOWN_HOSTS", "") + "\n")
+    for section, values in {f"'remote \"{name}\"'": options, "core": {"remote": name}}.items():
+        if not local.has_section(section):
+            local.add_section(section)
+        local[section].update(values)
+    with LOCAL.open("w", encoding="utf-8") as file:
+        local.write(file)
+
+
+def _keep(name: str, secret: str) -> str:
+    """Write a secret where only this user reads it and Git does not look; return the path."""
+    path = Path(".dvc/tmp", name).resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(secret.rstrip("\n") + "\n", encoding="utf-8")
+    return str(path)
+
+
+def main() -> None:
+    """Decide where the data comes from; say it in the log, in the findings and to the workflow."""
+    # What a commit may hold there is no finding of this run.
+    shutil.rmtree(REPORT, ignore_errors=True)
+    variables = dict(os.environ)
+    committed = remotes(read_config(CONFIG))
+    name, url = next(iter(committed.items()), ("", ""))
+    if variables.get("DVC_REMOTE_URL"):
+        name, url = CI, variables["DVC_REMOTE_URL"]
+    source, why = decide(url, variables)
+    sources = {key: value for key, value in committed.items() if is_local(value)}
+    if source == "remote":
+        configure(name, url, variables)
+        sources = {name: url} | sources
+    state.note(source=source, why=why, sources=sources)
+    print(f"data from the {state.PLACES[source]}: {why}")
+    if output := os.environ.get("GITHUB_OUTPUT"):
+        with Path(output).open("a", encoding="utf-8") as file:
+            file.write(f"source={source}\n")
+
+
+if __name__ == "__main__":
+    state.run(main)

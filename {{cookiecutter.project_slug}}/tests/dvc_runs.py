@@ -1,0 +1,1 @@
+../../tests/dvc_runs.py
