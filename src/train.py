@@ -1,63 +1,29 @@
 """Stage 3: cross-validate and fit the model."""
 
-import importlib
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
+from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold, TimeSeriesSplit
 from tqdm import tqdm
 
 from src import features, metrics
 from src.shared import errors, files, params, sidecar, tables
 from src.shared.errors import UserError
+from src.shared.estimators import Candidate, candidates, distributions, make_estimator, told
 from src.shared.model import answers, versions
 from src.shared.params import Params
 from src.shared.paths import MODEL, SIDECAR, TRAIN, TRAINING, VALIDATION
 from src.shared.recorder import StageLive
 from src.shared.sidecar import Artifact, Example, Feature, Sidecar
 
-
-def make_estimator(path: str, arguments: dict[str, Any], seed: int, task: str) -> BaseEstimator:
-    """Make the estimator that params.yaml names.
-
-    Args:
-        path: import path of a scikit-learn compatible class.
-        arguments: its keyword arguments.
-        seed: its random_state, where it takes one and `arguments` give none.
-        task: binary, multiclass or regression.
-
-    Raises:
-        UserError: there is no such class, it refuses the arguments, or it is for another task.
-    """
-    module, _, name = path.rpartition(".")
-    try:
-        maker = getattr(importlib.import_module(module), name)
-    except AttributeError as error:
-        raise UserError(f"train.estimator: {path} is no estimator: {error}") from None
-    except Exception as error:  # whatever a module of one's own raises
-        raise UserError(f"train.estimator: cannot import {path}: {_told(error)}") from error
-    if not hasattr(maker, "get_params"):
-        raise UserError(f"train.estimator: {path} is no estimator: it has no get_params")
-    try:
-        estimator = maker(**arguments)
-        if "random_state" in estimator.get_params() and "random_state" not in arguments:
-            estimator.set_params(random_state=seed)
-        suits = (is_regressor if task == "regression" else is_classifier)(estimator)
-    except Exception as error:  # whatever an estimator raises
-        raise UserError(f"train.arguments: {path} refuses them: {_told(error)}") from error
-    if not suits:
-        kind = "regressor" if task == "regression" else "classifier"
-        raise UserError(f"train.estimator: {path} is no {kind}, which the task {task} needs")
-    return estimator
-
-
-def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+# How many candidates of a search the plot shows.
+SHOWN = 30
 
 
 def folds(
@@ -151,8 +117,8 @@ def describe(
         settings: the sections task, data and train.
         artifact: the file that the model is in.
     """
-    package = settings.train.estimator.partition(".")[0]
-    packages = dict.fromkeys(["scikit-learn", "numpy", "pandas", "joblib", package])
+    made_of = distributions(settings.train.estimator, settings.train.arguments)
+    packages = dict.fromkeys(["scikit-learn", "numpy", "pandas", "joblib", *made_of])
     return Sidecar(
         task=settings.task,
         target=settings.data.target,
@@ -199,7 +165,9 @@ def main() -> None:
     frame = tables.read_split(TRAIN, *filter(None, [data.target, settings.prepare.column]))
     if settings.prepare.split == "time" and settings.prepare.column:
         frame = frame.sort_values(settings.prepare.column, kind="stable", ignore_index=True)
-    estimator = make_estimator(train.estimator, train.arguments, train.seed, settings.task)
+    estimator = make_estimator(
+        train.estimator, train.arguments, train.seed, settings.task, data.positive
+    )
     described = features.describe(frame, (data.target, settings.prepare.column))
     if not described:
         raise UserError(f"{TRAIN.as_posix()}: has no column left to learn from")
@@ -210,16 +178,25 @@ def main() -> None:
     except UserError:
         raise
     except Exception as error:  # whatever an estimator raises for a wrong argument
-        raise UserError(f"train: {train.estimator} cannot be fitted: {_told(error)}") from error
+        raise UserError(f"train: {train.estimator} cannot be fitted: {told(error)}") from error
     with files.replacing(MODEL, SIDECAR, TRAINING) as (model_draft, sidecar_draft, records_draft):
         joblib.dump(model, model_draft)
         artifact = Artifact(MODEL.name, files.sha256(model_draft))
         sidecar.write(sidecar_draft, describe(model, frame, described, settings, artifact))
-        record(records_draft, settings, scores)
+        record(records_draft, settings, scores, candidates(model["estimator"]))
 
 
-def record(folder: Path, settings: Params, scores: dict[str, list[float]]) -> None:
-    """Record parameters and cross-validation metrics with DVCLive: means, spread, each fold."""
+def record(
+    folder: Path, settings: Params, scores: dict[str, list[float]], searched: list[Candidate]
+) -> None:
+    """Record parameters, cross-validation metrics and what a search tried, with DVCLive.
+
+    Args:
+        folder: where to.
+        settings: the section train.
+        scores: for each metric its value in each fold.
+        searched: what a search tried, the best first; empty if the estimator is not a search.
+    """
     with StageLive(folder) as live:
         live.log_params(
             {
@@ -229,12 +206,16 @@ def record(folder: Path, settings: Params, scores: dict[str, list[float]]) -> No
                 "seed": settings.train.seed,
             }
         )
+        if searched:
+            live.log_params({"candidates": len(searched), "best": searched[0].parameters})
         points = []
         for name, values in scores.items():  # under the names that evaluate gives them
             mean, spread = round(float(np.mean(values)), 6), round(float(np.std(values)), 6)
             live.log_metric(name, mean, plot=False)
             points.append({"metric": name, "mean": mean, "std": spread, "folds": values})
         live.log_plot("cross_validation", points, x="mean", y="metric")
+        tried = [asdict(candidate) for candidate in searched[:SHOWN]]
+        live.log_plot("search", tried, x="score", y="parameters")
 
 
 if __name__ == "__main__":

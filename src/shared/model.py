@@ -1,9 +1,13 @@
-"""The trained model: loading it, and what it answers for rows."""
+"""The trained model: its classes, loading it, and what it answers for rows."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.utils.metaestimators import available_if
 
 from src.shared import files
 from src.shared.errors import UserError
@@ -11,6 +15,49 @@ from src.shared.sidecar import REMEDY, Sidecar
 
 # What these call `predict` is their likeliest class: scoring rows once is half the work.
 LIKELIEST = {"ForestClassifier", "BaggingClassifier", "Trees"}
+
+
+def _has(method: str) -> Callable[[Any], bool]:
+    return lambda self: hasattr(getattr(self, "estimator_", self.estimator), method)
+
+
+class EncodedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A classifier that sees its classes as 0, 1, ..., whatever they are called.
+
+    Some libraries want that (XGBoost), some give predictions of shape (rows, 1) (CatBoost). Outside
+    of it nobody needs to know: labels go in and come out as they stand in the table.
+    """
+
+    def __init__(self, estimator: Any, positive: Any = None) -> None:
+        """Take the estimator, and the class that is to be the last one (1 of two)."""
+        self.estimator, self.positive = estimator, positive
+
+    def fit(self, rows: Any, labels: Any) -> "EncodedClassifier":
+        """Fit a copy of the estimator.
+
+        Args:
+            rows: the features, shape (rows, features).
+            labels: the class of each row, shape (rows,).
+        """
+        known = sorted(set(labels), key=lambda label: (label == self.positive, label))
+        codes = {label: code for code, label in enumerate(known)}
+        self.classes_ = np.array(known, dtype=np.asarray(labels).dtype)
+        self.estimator_ = clone(self.estimator).fit(rows, np.array([codes[one] for one in labels]))
+        return self
+
+    def predict(self, rows: Any) -> Any:
+        """Return the class of each row, shape (rows,)."""
+        return self.classes_[np.asarray(self.estimator_.predict(rows)).ravel().astype(int)]
+
+    @available_if(_has("predict_proba"))  # type: ignore[untyped-decorator]
+    def predict_proba(self, rows: Any) -> Any:
+        """Return the probability of each class, shape (rows, classes)."""
+        return self.estimator_.predict_proba(rows)
+
+    @available_if(_has("decision_function"))  # type: ignore[untyped-decorator]
+    def decision_function(self, rows: Any) -> Any:
+        """Return the score of the second class, or of each one where there are more than two."""
+        return self.estimator_.decision_function(rows)
 
 
 def load_model(model: Path, sidecar: Sidecar) -> Any:

@@ -11,9 +11,10 @@ from sklearn.linear_model import LogisticRegression
 from src import features
 from src.shared import tables
 from src.shared.errors import UserError
+from src.shared.estimators import make_estimator
 from src.shared.params import Params, parse
 from src.shared.paths import MODEL, SIDECAR, TRAIN, TRAINING
-from src.train import folds, make_estimator
+from src.train import folds
 from tests.projects import TABLES, fruit, settings_of, write_settings
 
 FOREST = "sklearn.ensemble.RandomForestClassifier"
@@ -97,15 +98,15 @@ def test_random_state_is_the_seed_where_there_is_one(path, arguments, seed, expe
     [
         ("sklearn.nothing.Model", {}, "binary", "train.estimator: cannot import sklearn.nothing.M"),
         ("nothing.Model", {}, "binary", "train.estimator: cannot import nothing.Model: ModuleNot"),
-        ("sklearn.svm.SCV", {}, "binary", "train.estimator: sklearn.svm.SCV is no estimator: "),
-        ("pathlib.Path", {}, "binary", "train.estimator: pathlib.Path is no estimator"),
-        ("sklearn.svm", {}, "binary", "train.estimator: sklearn.svm is no estimator"),
+        ("sklearn.svm.SCV", {}, "binary", "train.estimator: sklearn.svm.SCV does not exist: "),
+        ("pathlib.Path", {}, "binary", "train.estimator: pathlib.Path is not an estimator"),
+        ("sklearn.svm", {}, "binary", "train.estimator: sklearn.svm is not a class"),
         (FOREST, {"trees": 5}, "binary", f"train.arguments: {FOREST} refuses them: "),
         ("sklearn.ensemble.VotingClassifier", {}, "binary", "train.arguments: sklearn.ensemble.V"),
-        (FOREST, {}, "regression", "is no regressor, which the task regression needs"),
-        ("sklearn.linear_model.Ridge", {}, "binary", "is no classifier, which the task binary"),
-        ("sklearn.cluster.KMeans", {}, "multiclass", "is no classifier"),
-        ("sklearn.preprocessing.StandardScaler", {}, "regression", "is no regressor"),
+        (FOREST, {}, "regression", "is not a regressor, which the task regression needs"),
+        ("sklearn.linear_model.Ridge", {}, "binary", "is not a classifier, which the task binary"),
+        ("sklearn.cluster.KMeans", {}, "multiclass", "is not a classifier"),
+        ("sklearn.preprocessing.StandardScaler", {}, "regression", "is not a regressor"),
     ],
 )
 def test_estimator_that_does_not_suit_is_refused(path, arguments, task, expected):
@@ -233,7 +234,7 @@ def test_fold_of_one_class_is_told(project, run):
 def test_whatever_an_estimator_raises_is_told_in_one_line(project, run):
     bagging = {
         "estimator": "sklearn.ensemble.BaggingClassifier",
-        "arguments": {"estimator": "sklearn.svm.SVC"},
+        "arguments": {"estimator": "a tree"},
     }
     project(train=bagging)
     done = run("prepare", "validate", "train")
