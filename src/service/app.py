@@ -33,6 +33,7 @@ class Limits:
     problems: int = 20  # how many wrong fields are reported
     body_seconds: float = 10
     finish_seconds: int = 30  # for what is under way at SIGTERM
+    strict: bool = False  # whether what the train split did not have is refused
 
 
 class Service:
@@ -48,10 +49,10 @@ class Service:
         self.limits, self.sidecar = limits, sidecar.read(SIDECAR)
         require_versions(self.sidecar.versions)
         scorer = Scorer(load_model(MODEL, self.sidecar), self.sidecar)
-        self.checker = Checker(self.sidecar, limits.rows, limits.problems)
+        self.checker = Checker(self.sidecar, limits.rows, limits.problems, strict=limits.strict)
         self.batcher = Batcher(scorer, 10 * limits.rows)
         self.example = orjson.dumps(self.sidecar.example.row)
-        if not self._is_right(scorer(self.checker.columns(self.example))):
+        if not self._is_right(scorer(self.checker.columns(self.example)[0])):
             raise UserError(
                 f"{MODEL.as_posix()}: does not answer the example in {SIDECAR.as_posix()} "
                 "as it did when it was trained; run `dvc repro -f train`"
@@ -73,6 +74,9 @@ class Service:
             "predictions", "Rows predicted", ["class"], registry=self.registry
         )
         self.rejected = Counter("rejected_rows", "Rows with a wrong field", registry=self.registry)
+        self.novel = Counter(
+            "novel_values", "Values that the train split did not have", registry=self.registry
+        )
 
     def _is_right(self, answers: Answers) -> bool:
         """Compare with the example's answer; another machine may differ in a float's last bits."""
@@ -90,10 +94,14 @@ class Service:
 
     async def ready(self) -> bool:
         """Predict the known row."""
-        return self._is_right(await self.batcher.answers(self.checker.columns(self.example)))
+        return self._is_right(await self.batcher.answers(self.checker.columns(self.example)[0]))
 
-    async def predict(self, request: Request) -> Answers:
+    async def predict(self, request: Request) -> dict[str, Any]:
         """Answer the rows of a request.
+
+        Returns:
+            Under `predictions` an answer for each row; under `warnings`, if there are any, the
+            values that the train split did not have.
 
         Raises:
             RequestError: the request is not one that can be answered.
@@ -105,9 +113,9 @@ class Service:
         body = await self._read(request)
         try:
             if len(body) < LARGE_BODY:
-                columns = self.checker.columns(body, is_csv=kind == "text/csv")
+                columns, warnings = self.checker.columns(body, is_csv=kind == "text/csv")
             else:
-                columns = await asyncio.to_thread(
+                columns, warnings = await asyncio.to_thread(
                     self.checker.columns, body, is_csv=kind == "text/csv"
                 )
         except RequestError as refused:
@@ -120,7 +128,9 @@ class Service:
             counts[label] = counts.get(label, 0) + 1
         for label, count in counts.items():
             self.predictions.labels(label).inc(count)
-        return answers
+        self.novel.inc(warnings.count)
+        noted = {"warnings": warnings.listed()} if warnings.kept else {}
+        return {"predictions": answers} | noted
 
     async def _read(self, request: Request) -> bytes:
         limit = self.limits.body_bytes
@@ -195,7 +205,7 @@ def make_app(service: Service) -> FastAPI:
     @app.post("/predict", openapi_extra=describe(service.sidecar))
     async def predict(request: Request) -> Response:
         """Predict one row or many."""
-        return as_json({"predictions": await service.predict(request)})
+        return as_json(await service.predict(request))
 
     @app.get("/health")
     async def health() -> Response:
@@ -268,7 +278,10 @@ def describe(known: Sidecar) -> dict[str, Any]:
             },
         },
         "responses": {
-            "200": {"description": "An answer for each row", "content": answered},
+            "200": {
+                "description": "An answer for each row; warnings of values new to the model",
+                "content": answered,
+            },
             "422": {"description": "Each wrong field of each row"},
         }
         | {str(status): {"description": text} for status, text in refused.items()},

@@ -60,29 +60,41 @@ class Problems:
 class Checker:
     """Turns a request's body into columns for the model, or refuses it."""
 
-    def __init__(self, sidecar: Sidecar, max_rows: int, max_problems: int) -> None:
-        """Take the features and their known categories from the model's sidecar."""
-        known = sidecar.categories
-        self.features = sidecar.features
+    def __init__(
+        self, sidecar: Sidecar, max_rows: int, max_problems: int, *, strict: bool = False
+    ) -> None:
+        """Take the features and their known categories from the model's sidecar.
+
+        Args:
+            sidecar: the model's.
+            max_rows: how many rows a request may have.
+            max_problems: how many problems, and how many warnings, are told.
+            strict: whether what the train split did not have (a category, fractions in a column of
+                whole numbers) is refused. Otherwise the model answers, and there is a warning.
+        """
+        self.features, self.strict = sidecar.features, strict
         self.names = {feature.name: feature for feature in self.features}
-        self.convert = {
-            feature.name: _converter(feature, known.get(feature.name)) for feature in self.features
+        self.convert = {feature.name: _converter(feature) for feature in self.features}
+        self.novelty = {
+            feature.name: _novelty(feature, sidecar.categories.get(feature.name))
+            for feature in self.features
         }
         self.max_rows, self.max_problems = max_rows, max_problems
 
-    def columns(self, body: bytes, *, is_csv: bool = False) -> Columns:
+    def columns(self, body: bytes, *, is_csv: bool = False) -> tuple[Columns, "Problems"]:
         """Read a body: one JSON record, a list of them, or CSV with a header line.
 
         Returns:
             A column of equal length for each feature: floats for numbers and booleans, with NaN
-            for missing; datetime64 with NaT; objects with None.
+            for missing; datetime64 with NaT; objects with None. And warnings: what the train split
+            did not have.
 
         Raises:
             RequestError: 400 for a body that cannot be read, 413 for one with too many rows,
                 422 for wrong fields.
         """
         records = self._read_csv(body) if is_csv else self._read_json(body)
-        problems = Problems(self.max_problems)
+        problems, warnings = Problems(self.max_problems), Problems(self.max_problems)
         shape = "as many fields as the header" if is_csv else "the form {field: value}"
         for at, record in enumerate(records):
             if isinstance(record, dict):
@@ -90,12 +102,13 @@ class Checker:
             else:
                 problems.add(at, None, f"must have {shape}")
         columns = {
-            feature.name: self._column(feature, records, problems) for feature in self.features
+            feature.name: self._column(feature, records, problems, warnings)
+            for feature in self.features
         }
         if problems.count:
             more = f", the first {problems.limit}" if problems.count > problems.limit else ""
             raise RequestError(422, f"wrong fields: {problems.count}{more}", problems)
-        return columns
+        return columns, warnings
 
     def _read_json(self, body: bytes) -> list[Any]:
         # Millions of empty rows would take seconds and gigabytes to parse. Text may hold some.
@@ -156,8 +169,11 @@ class Checker:
             if name not in record:
                 problems.add(row, name, "missing field; null stands for a missing value")
 
-    def _column(self, feature: Feature, records: list[Any], problems: Problems) -> np.ndarray:
+    def _column(
+        self, feature: Feature, records: list[Any], problems: Problems, warnings: Problems
+    ) -> np.ndarray:
         name, convert = feature.name, self.convert[feature.name]
+        novelty, noted = self.novelty[name], problems if self.strict else warnings
         values: list[Any] = []
         for at, record in enumerate(records):
             value = record.get(name) if isinstance(record, dict) else None
@@ -166,12 +182,27 @@ class Checker:
             except ValueError as error:
                 values.append(None)
                 problems.add(at, name, str(error))
+                continue
+            if novelty and values[-1] is not None and (novel := novelty(values[-1])):
+                noted.add(at, name, novel)
         if feature.kind == "date":
             return np.array(values, dtype="datetime64[us]")
         return np.array(values, dtype="object" if feature.kind == "categorical" else "float64")
 
 
-def _converter(feature: Feature, categories: list[str] | None) -> Callable[[Any], Any]:
+def _novelty(feature: Feature, categories: list[str] | None) -> Callable[[Any], str] | None:
+    """Return the function that says of a value what the train split did not have, if anything."""
+    if feature.dtype.lower().startswith("int"):
+        return lambda value: "" if value.is_integer() else "must be a whole number"
+    if categories is None:
+        return None
+    shown = ", ".join(f"'{name[:30]}'" for name in categories[:10])
+    text = f"unknown category; known: {shown}{', ...' if len(categories) > 10 else ''}"
+    known = frozenset(categories)
+    return lambda value: "" if value in known else text
+
+
+def _converter(feature: Feature) -> Callable[[Any], Any]:
     """Return the function that turns a JSON value into the model's, or says what is wrong."""
 
     def number(value: Any) -> float:
@@ -179,11 +210,6 @@ def _converter(feature: Feature, categories: list[str] | None) -> Callable[[Any]
             raise ValueError("must be a number")
         if not -1e300 < value < 1e300:  # also what is not finite
             raise ValueError("must be a finite number")
-        return float(value)
-
-    def whole(value: Any) -> float:
-        if not number(value).is_integer():
-            raise ValueError("must be a whole number")
         return float(value)
 
     def boolean(value: Any) -> float:
@@ -200,20 +226,13 @@ def _converter(feature: Feature, categories: list[str] | None) -> Callable[[Any]
         except (ValueError, OverflowError):
             raise ValueError("must be a date, such as 2024-03-01 or 2024-03-01T12:00") from None
 
-    known = None if categories is None else frozenset(categories)
-
     def category(value: Any) -> str:
         if type(value) is not str:
             raise ValueError("must be text")
-        if known is not None and value not in known:
-            shown = ", ".join(f"'{name[:30]}'" for name in (categories or [])[:10])
-            more = ", ..." if len(known) > 10 else ""
-            raise ValueError(f"unknown category; known: {shown}{more}")
         return value
 
-    if feature.kind == "numeric":
-        return whole if feature.dtype.startswith("int") else number
-    return {"boolean": boolean, "date": date, "categorical": category}[feature.kind]
+    kinds = {"numeric": number, "boolean": boolean, "date": date, "categorical": category}
+    return kinds[feature.kind]
 
 
 def _from_text(text: str, feature: Feature | None) -> Any:

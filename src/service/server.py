@@ -103,7 +103,7 @@ def main() -> None:
     # Nobody reaches them before the server runs, but a port that is taken is told at once.
     check = os.environ.get("CHECK_SOCKET")
     sockets = listen(host, int(port), check)
-    server = make_server(Service(Limits()))
+    server = make_server(Service(Limits(strict=os.environ.get("STRICT") == "1")))
     if check:
         take_over(sockets[0])
     address, found = sockets[0].getsockname()[:2]

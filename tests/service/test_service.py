@@ -28,6 +28,7 @@ from src.service.app import Limits, Service, commit
 from src.service.scoring import Trees
 from src.service.server import listen, make_server
 from src.shared.errors import UserError
+from src.shared.model import load_model
 from src.shared.paths import MODEL, PREDICTIONS, SIDECAR, TEST
 from src.shared.sidecar import Sidecar
 from src.shared.tables import read_split
@@ -197,10 +198,8 @@ def test_requests_predictions_and_rejected_rows_are_counted(client: Client):
     [
         ("size", "6", "must be a number"),
         ("size", True, "must be a number"),
-        ("seeds", 2.5, "must be a whole number"),
         ("seeds", [1], "must be a number"),
         ("organic", 1, "must be true or false"),
-        ("colour", "blue", "unknown category; known: 'green', 'red', 'yellow'"),
         ("colour", 7, "must be text"),
         ("picked", "1st of May", "must be a date, such as 2024-03-01 or 2024-03-01T12:00"),
         ("picked", 20240301, "must be a date as text, such as 2024-03-01T12:00:00"),
@@ -215,6 +214,32 @@ def test_wrong_field_is_named(client: Client, field, value, problem):
         "detail": "wrong fields: 1",
         "errors": [{"row": 1, "field": field, "problem": problem}],
     }
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "problem"),
+    [
+        ("seeds", 2.5, "must be a whole number"),
+        ("colour", "blue", "unknown category; known: 'green', 'red', 'yellow'"),
+    ],
+)
+def test_what_training_did_not_have_is_answered_with_a_warning(client, field, value, problem):
+    rows = [client.row, client.row | {field: value}]
+    before = client.counted("novel_values_total")
+    answer = client.predict(rows)
+    assert answer.status == 200
+    assert answer.content["warnings"] == [{"row": 1, "field": field, "problem": problem}]
+    assert client.counted("novel_values_total") == before + 1
+    model = load_model(MODEL, client.sidecar)
+    expected = model.predict_proba(pd.DataFrame(rows).assign(picked=pd.Timestamp("2024-03-01")))
+    told = [list(one["probabilities"].values()) for one in answer.content["predictions"]]
+    np.testing.assert_allclose(told, expected, rtol=1e-12)
+    assert "warnings" not in client.predict(client.row).content
+
+    with serving(replace(LIMITS, strict=True)) as strict:
+        refused = strict.predict(rows)
+        assert refused.status == 422
+        assert refused.content["errors"] == answer.content["warnings"]
 
 
 @pytest.mark.parametrize("value", [None, 0, -3, 6.0, 1e30])
