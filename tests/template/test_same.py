@@ -17,6 +17,7 @@ OWN = (
     "docs/",
     "hooks/",
     "requirements/azure.txt",
+    "requirements/estimators.txt",
     "requirements/gcs.txt",
     "requirements/ssh.txt",
     "requirements/template.txt",
