@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from src import metrics
-from src.metrics import Predictions
 from src.shared import errors, files, params, sidecar, tables
+from src.shared.intervals import intervals
+from src.shared.measure import Predictions, headline, predict
 from src.shared.model import load_model
 from src.shared.paths import EVALUATION, MODEL, PREDICTIONS, SIDECAR, TEST
 from src.shared.recorder import StageLive
@@ -120,11 +120,10 @@ def main() -> None:
     model = load_model(MODEL, known)
     columns = [known.target, *(feature.name for feature in known.features)]
     frame = tables.read_split(TEST, *columns)
-    predictions = metrics.predict(
-        model, frame, frame[known.target].to_numpy(), known.task, known.positive
-    )
-    values = metrics.headline(predictions)
-    ends = metrics.intervals(predictions, settings.resamples, settings.seed)
+    actual = frame[known.target].to_numpy()
+    predictions = predict(model, frame, actual, known.task, known.positive)
+    values = headline(predictions)
+    ends = intervals(predictions, settings.resamples, settings.seed)
     with files.replacing(EVALUATION, PREDICTIONS) as (draft, table_draft):
         with StageLive(draft) as live:
             for name, value in values.items():

@@ -12,10 +12,11 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold, TimeSeriesSplit
 from tqdm import tqdm
 
-from src import features, metrics
+from src import features
 from src.shared import errors, files, params, sidecar, tables
 from src.shared.errors import UserError
 from src.shared.estimators import Candidate, candidates, distributions, make_estimator, told
+from src.shared.measure import headline, predict
 from src.shared.model import answers, versions
 from src.shared.params import Params
 from src.shared.paths import MODEL, SIDECAR, TRAIN, TRAINING, VALIDATION
@@ -89,8 +90,8 @@ def cross_validate(
             )
         fitted = clone(model).fit(frame.iloc[fit], target.iloc[fit])
         rows, actual = frame.iloc[held_out], target.iloc[held_out].to_numpy()
-        predictions = metrics.predict(fitted, rows, actual, settings.task, settings.data.positive)
-        return metrics.headline(predictions)
+        predictions = predict(fitted, rows, actual, settings.task, settings.data.positive)
+        return headline(predictions)
 
     splits = list(folds(frame, target, settings))
     # Threads: a process would import scikit-learn anew, which takes longer than a small fit.

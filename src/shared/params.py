@@ -3,7 +3,7 @@
 import difflib
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -192,21 +192,20 @@ def parse(section: type[S], content: dict[str, Any], path: str = "") -> S:
     Raises:
         ValueError: a key or a value is not allowed. The message names all of them.
     """
-    kinds = get_type_hints(section, include_extras=True)
-    optional = section.__struct_fields__[-len(section.__struct_defaults__) or len(kinds) :]
+    fields = {field.name: field for field in msgspec.structs.fields(section)}
     values: dict[str, Any] = {}
     problems = []
     for key in content:
-        if key not in kinds:
-            near = difflib.get_close_matches(str(key), kinds, n=1)
-            hint = f"did you mean {path}{near[0]}?" if near else f"allowed: {', '.join(kinds)}"
+        if key not in fields:
+            near = difflib.get_close_matches(str(key), fields, n=1)
+            hint = f"did you mean {path}{near[0]}?" if near else f"allowed: {', '.join(fields)}"
             problems.append(f"unknown key {path}{key}; {hint}")
-    for key, kind in kinds.items():
+    for key, field in fields.items():
         try:
             if key in content:
-                values[key] = _value(kind, content[key], f"{path}{key}")
-            elif key not in optional:
-                problems.append(f"missing key {path}{key}; allowed: {_allowed(kind)}")
+                values[key] = _value(field.type, content[key], f"{path}{key}")
+            elif field.required:
+                problems.append(f"missing key {path}{key}; allowed: {_allowed(field.type)}")
         except ValueError as error:
             problems.append(str(error))
     if not problems:
@@ -234,7 +233,7 @@ def _bounds(content: dict[str, Any], path: str) -> dict[str, Bound]:
     bounds, problems = {}, []
     for metric, value in content.items():
         if not isinstance(metric, str) or not metric:
-            problems.append(f"{path}{metric} is no metric; allowed: a name such as accuracy")
+            problems.append(f"{path}{metric} is not the name of a metric, such as accuracy")
         for key, bound in value.items() if isinstance(value, dict) else ():
             if bound is None:  # which would bound nothing
                 problems.append(f"{path}{metric}.{key} is null; allowed: a finite number")

@@ -5,15 +5,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from src.metrics import better
 from src.shared import files
 from src.shared.errors import UserError
 from src.shared.params import Bound
 from src.shared.paths import METRICS
-
-# Which way a metric is better; one that is in neither is an error if it only has an upper bound.
-ERRORS = {"rmse", "mae", "mape", "log_loss", "brier"}
-SCORES = {"accuracy", "balanced_accuracy", "roc_auc", "average_precision", "r2"}
-SCORES |= {f"{name}{ending}" for name in ("f1", "precision", "recall") for ending in ("", "_macro")}
 
 
 @dataclass(frozen=True)
@@ -73,8 +69,9 @@ def _judge(name: str, metrics: dict[str, Any], bound: Bound, champion: dict[str,
         elif bound.max is not None and value > bound.max:
             reason = "too high"
         elif bound.max_drop is not None and _is_number(champion.get(name)):
-            low_is_better = name in ERRORS or (name not in SCORES and bound.min is None)
-            drop = (value - champion[name]) * (1 if low_is_better else -1)
+            # A metric that is not measured here counts as an error if it only has an upper bound.
+            way = better(name) or ("lower" if bound.min is None else "higher")
+            drop = (value - champion[name]) * (1 if way == "lower" else -1)
             if round(drop, 6) > bound.max_drop:
                 reason = f"{drop:.6g} worse than the champion, allowed {bound.max_drop:g}"
     return Verdict(name, value, bound.min, bound.max, not reason, reason)

@@ -15,7 +15,7 @@ from src.evaluate import (
     curve_points,
     plots,
 )
-from src.metrics import Predictions
+from src.shared.measure import Predictions
 from src.shared.paths import EVALUATION, MODEL, PREDICTIONS, SIDECAR, TEST
 from src.shared.tables import read_split
 from tests.projects import TABLES, tree

@@ -4,6 +4,8 @@ from typing import Any
 import pytest
 
 from src.gate import raise_accuracy
+from src.metrics import METRICS as METRICS_TABLE
+from src.metrics import Metric
 from src.shared.errors import UserError
 from src.shared.params import Bound
 from src.shared.paths import METRICS, VERDICTS
@@ -227,3 +229,11 @@ def test_mistake_of_ours_is_no_verdict():
 def test_which_way_is_worse_does_not_depend_on_the_bounds(metric, value, champion, bound, passed):
     (found,) = judge({metric: value}, {metric: Bound(**bound)}, {metric: champion})
     assert found.passed == passed
+
+
+@pytest.mark.parametrize("way", ["higher", "lower"])
+def test_which_way_an_own_metric_is_worse_is_what_metrics_says(monkeypatch, way):
+    monkeypatch.setitem(METRICS_TABLE, "mine", Metric(way, ("binary",), lambda *_: 0.0))
+    for bound in ({"min": 0}, {"max": 1}):
+        (found,) = judge({"mine": 0.6}, {"mine": Bound(**bound, max_drop=0.02)}, {"mine": 0.5})
+        assert found.passed == (way == "higher")

@@ -8,8 +8,11 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.svm import SVC, LinearSVC
 
-from src import metrics
-from src.metrics import Predictions, headline, intervals, predict
+from src.metrics import METRICS, Metric
+from src.shared import intervals as bootstrap
+from src.shared.errors import UserError
+from src.shared.intervals import intervals
+from src.shared.measure import Predictions, headline, measure, predict
 
 SEEDS = range(4)
 ROWS = 60
@@ -83,7 +86,7 @@ def of_sklearn(found: Predictions, repeats: np.ndarray) -> dict[str, float]:
 
 
 def assert_equal_to_sklearn(found: Predictions, weights: np.ndarray) -> None:
-    ours = metrics._measure(found)(weights.astype(float))
+    ours = measure(found)(weights.astype(float))
     for at, repeats in enumerate(weights):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # scikit-learn tells of classes that do not occur
@@ -135,11 +138,17 @@ def test_metrics_of_equal_scores_and_of_perfect_ones():
         assert_equal_to_sklearn(found, np.ones((1, 10), dtype=int))
 
 
-def test_headline_is_every_row_once_to_six_places():
-    found = classification(0, ["no", "yes"])
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_headline_is_every_row_once_to_six_significant_digits(task):
+    found = {
+        "binary": classification(0, ["no", "yes"]),
+        "multiclass": classification(0, ["a", "b", "c"]),
+        "regression": regression(0),
+    }[task]
     expected = of_sklearn(found, np.ones(ROWS, dtype=int))
-    assert headline(found) == {name: round(expected[name], 6) for name in headline(found)}
-    assert set(headline(found)) == set(expected)
+    assert headline(found) == {name: float(f"{value:.6g}") for name, value in expected.items()}
+    table = {name for name, metric in METRICS.items() if task in metric.tasks}
+    assert table == {name for name in expected if name in METRICS}
 
 
 @pytest.mark.parametrize("positive", ["no", "yes"])
@@ -206,7 +215,7 @@ def test_intervals_hold_the_headline_and_depend_on_the_seed_alone(found, monkeyp
         assert low is not None
         assert high is not None
         assert low <= value <= high
-    monkeypatch.setattr(metrics, "BLOCK", 7 * ROWS)  # many small blocks
+    monkeypatch.setattr(bootstrap, "BLOCK", 7 * ROWS)  # many small blocks
     assert intervals(found, 300, seed=3) == ends
 
 
@@ -255,3 +264,85 @@ def test_r2_is_left_out_of_resamples_of_one_value():
     low = intervals(Predictions(actual, actual + 0.1), 1000, 1)["r2"]["low"]
     assert low is not None
     assert low > -1e3
+
+
+def cost(actual: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray) -> float:
+    """Count a miss five times, and what the model was sure of once more."""
+    missed = (actual == 1) & (predicted == 0)
+    return float(5 * missed.mean() + probabilities[missed].sum())
+
+
+OWN = {
+    "mcc": Metric("higher", ("binary", "multiclass"), "sklearn.metrics.matthews_corrcoef"),
+    "loss": Metric("lower", ("binary",), sk.log_loss, ("actual", "probabilities")),
+    "ranks": Metric("higher", ("binary",), sk.average_precision_score, ("actual", "scores")),
+    "cost": Metric("lower", ("binary",), cost, ("actual", "predicted", "probabilities")),
+    "losses": Metric("lower", ("multiclass",), sk.log_loss, ("actual", "probabilities")),
+    "worst": Metric("lower", ("regression",), "sklearn.metrics.max_error"),
+}
+
+
+@pytest.fixture
+def own(monkeypatch):
+    """Add metrics of one's own."""
+    for name, metric in OWN.items():
+        monkeypatch.setitem(METRICS, name, metric)
+
+
+@pytest.mark.usefixtures("own")
+def test_own_metrics_are_measured_on_the_rows_of_each_resample():
+    found, random = classification(0, ["yes", "no"]), np.random.default_rng(0)
+    weights = random.integers(0, 3, (4, ROWS))
+    values = measure(found)(weights.astype(float))
+    assert "worst" not in values
+    assert found.scores is not None
+    for at, repeats in enumerate(weights):
+        y, said = (np.repeat(one, repeats) for one in (found.actual, found.predicted))
+        score = np.repeat(found.scores[:, 1], repeats)
+        assert values["mcc"][at] == pytest.approx(sk.matthews_corrcoef(y, said))
+        # The built-in ones, computed another way.
+        assert values["loss"][at] == pytest.approx(values["log_loss"][at])
+        assert values["ranks"][at] == pytest.approx(values["average_precision"][at])
+        missed = (y == "no") & (said == "yes")  # "no" is the positive class
+        assert values["cost"][at] == pytest.approx(5 * missed.mean() + score[missed].sum())
+    assert {"mcc", "loss", "ranks", "cost"} < set(headline(found))
+    assert intervals(found, 100, seed=1).keys() == headline(found).keys()
+    labels = Predictions(found.actual, found.predicted, found.classes, binary=True)
+    assert "mcc" in headline(labels)
+    assert not {"loss", "ranks", "cost"} & set(headline(labels))
+
+
+@pytest.mark.usefixtures("own")
+def test_own_metrics_of_classes_and_of_numbers():
+    found = classification(1, ["a", "b", "c"])
+    values = headline(found)
+    assert found.scores is not None
+    assert values["losses"] == pytest.approx(values["log_loss"])
+    assert values["mcc"] == pytest.approx(sk.matthews_corrcoef(found.actual, found.predicted), 1e-5)
+    # Where a class lacks, scikit-learn refuses to compute the log loss: it is not defined there.
+    lacking = (found.actual != "c")[None, :].astype(float)
+    assert np.isnan(measure(found)(lacking)["losses"]).all()
+    numbers = regression(0)
+    assert headline(numbers)["worst"] == pytest.approx(
+        np.abs(numbers.actual - numbers.predicted).max(), 1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        ("sklearn.metrics.nothing", "AttributeError: "),
+        ("nowhere.score", "ModuleNotFoundError: No module named 'nowhere'"),
+        (sk.roc_auc_score, "ValueError: "),  # of texts that are no scores
+        (lambda actual: 1.0, "TypeError: "),
+        (lambda actual, predicted: "high", "ValueError: "),
+    ],
+)
+def test_own_metric_that_cannot_be_computed_is_refused_by_name(monkeypatch, function, said):
+    monkeypatch.setitem(METRICS, "mine", Metric("higher", ("multiclass",), function))
+    with pytest.raises(UserError) as caught:
+        headline(classification(0, ["a", "b", "c"]))
+    assert str(caught.value).startswith(
+        f"src/metrics.py: METRICS['mine'] cannot be computed: {said}"
+    )
+    assert "\n" not in str(caught.value)

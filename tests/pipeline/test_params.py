@@ -183,8 +183,8 @@ def test_wrong_item_of_a_list_is_refused(refused):
     ("gate", "message"),
     [
         ({"accuracy": {"min": None, "max": 1.0}}, "gate.accuracy.min is null; allowed: a finite"),
-        ({1: {"min": 0.5}}, "gate.1 is no metric; allowed: a name such as accuracy"),
-        ({"": {"min": 0.5}}, "gate. is no metric"),
+        ({1: {"min": 0.5}}, "gate.1 is not the name of a metric, such as accuracy"),
+        ({"": {"min": 0.5}}, "gate. is not the name"),
     ],
 )
 def test_gate_that_says_nothing_is_refused(refused, gate, message):

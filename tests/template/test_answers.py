@@ -20,8 +20,8 @@ from jinja2.exceptions import SecurityError
 from markdown_it import MarkdownIt
 from ruamel.yaml import YAML
 
-from src.metrics import Predictions, headline
 from src.shared import params
+from src.shared.measure import Predictions, headline
 from tests.template.conftest import ROOT, Generate, tracked
 
 DEMO = re.compile("diagnosis|malignant|benign|breast|wisconsin|cancer|mean_radius|b944627d", re.I)
