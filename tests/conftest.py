@@ -28,13 +28,18 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
-    """Run stages in the current folder, in this process; give how the last one ended."""
+    """Run stages in the current folder, in this process; give how the last one ended.
+
+    Those that stand between them in the pipeline, such as one's own, run as well.
+    """
 
     def run_stages(*stages: str) -> Result:
-        for stage in stages[:-1]:
+        first, last = stages[0], stages[-1]
+        before = () if first == last else STAGES[STAGES.index(first) : STAGES.index(last)]
+        for stage in before:
             assert run_stage(stage) == 0, capsys.readouterr()
         capsys.readouterr()
-        status = run_stage(stages[-1])
+        status = run_stage(last)
         return Result(status, *capsys.readouterr())
 
     return run_stages

@@ -17,10 +17,10 @@ from ruamel.yaml import YAML
 from sklearn.datasets import load_diabetes, load_wine
 
 from src.schema import infer
-from src.shared import params, tables
+from src.shared import params, pipeline, tables
 
 ROOT = Path(__file__).parents[1]
-STAGES = ("prepare", "validate", "train", "evaluate", "gate")
+STAGES = tuple(pipeline.declared(ROOT / "dvc.yaml"))
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def settings_of(task: str = "binary", **sections: dict[str, Any]) -> dict[str, A
         "multiclass": ("sklearn.tree.DecisionTreeClassifier", {"max_depth": 4}, "accuracy"),
         "regression": ("sklearn.linear_model.Ridge", {"alpha": 1.0}, "r2"),
     }[task]
-    settings: dict[str, Any] = {
+    settings: dict[str, Any] = own_sections() | {
         "task": task,
         "data": {
             "raw": "data/raw.csv",
@@ -101,6 +101,11 @@ def settings_of(task: str = "binary", **sections: dict[str, Any]) -> dict[str, A
     for section, keys in sections.items():
         settings[section] = keys if section == "gate" else settings[section] | keys
     return settings
+
+
+def own_sections() -> dict[str, Any]:
+    """Read what params.yaml here says: what stands below replaces all but sections of one's own."""
+    return dict(YAML(typ="safe").load((ROOT / "params.yaml").read_text("utf-8")))
 
 
 def write_settings(folder: Path, settings: dict[str, Any]) -> None:

@@ -12,15 +12,47 @@ from src.shared.paths import DVC_LOCK, DVC_YAML
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage as dvc.lock records it: hashes of what it read and made, by path."""
+    """A stage.
+
+    Attributes:
+        deps: the hash of each file or folder that it read, by path; in dvc.yaml empty.
+        outs: the same of what it made.
+        command: what it runs.
+    """
 
     deps: dict[str, str]
     outs: dict[str, str]
+    command: str = ""
+
+
+OUTPUTS = ("outs", "metrics", "plots")  # under which dvc.yaml lists what a stage makes
 
 
 def names(path: Path = DVC_YAML) -> list[str]:
     """Return the names of the stages in dvc.yaml, in its order."""
     return list(revisions.parse_yaml(path.read_text("utf-8")).get("stages", {}))
+
+
+def declared(path: Path = DVC_YAML) -> dict[str, Stage]:
+    """Return the stages as dvc.yaml declares them, each after those that it depends on.
+
+    Raises:
+        UserError: they depend on one another.
+    """
+    stages = {
+        name: Stage(
+            dict.fromkeys(entry.get("deps", []), ""),
+            {_path(out): "" for kind in OUTPUTS for out in entry.get(kind, [])},
+            str(entry.get("cmd", "")),
+        )
+        for name, entry in revisions.parse_yaml(path.read_text("utf-8")).get("stages", {}).items()
+    }
+    return _in_order(stages, path)
+
+
+def _path(entry: str | dict[str, Any]) -> str:
+    """Return an output's path: it may be followed by options, as in {path: {cache: false}}."""
+    return entry if isinstance(entry, str) else next(iter(entry))
 
 
 def read_lock() -> dict[str, Any]:
@@ -48,12 +80,16 @@ def stages_of(lock: dict[str, Any]) -> dict[str, Stage]:
         name: Stage(_hashes(entry.get("deps", [])), _hashes(entry.get("outs", [])))
         for name, entry in lock.get("stages", {}).items()
     }
+    return _in_order(found, DVC_LOCK)
+
+
+def _in_order(stages: dict[str, Stage], path: Path) -> dict[str, Stage]:
     ordered: dict[str, Stage] = {}
-    while left := {name: stage for name, stage in found.items() if name not in ordered}:
+    while left := {name: stage for name, stage in stages.items() if name not in ordered}:
         made = {path for stage in left.values() for path in stage.outs}
         ready = {name: stage for name, stage in left.items() if not made & stage.deps.keys()}
         if not ready:
-            raise UserError(f"{DVC_LOCK}: {', '.join(left)} depend on one another; run `dvc repro`")
+            raise UserError(f"{path}: {', '.join(left)} depend on one another; run `dvc repro`")
         ordered |= ready
     return ordered
 

@@ -6,6 +6,8 @@ count for nothing: a sample may be too small for them.
 
 import contextlib
 import importlib
+import re
+import shutil
 import sys
 import tempfile
 import time
@@ -20,9 +22,11 @@ import pyarrow.parquet
 from src.shared import files, params, pipeline, tables
 from src.shared.errors import UserError
 from src.shared.params import Params
-from src.shared.paths import PARAMS, SCHEMA, TRAIN, VALIDATION
+from src.shared.paths import PARAMS, TRAIN, VALIDATION
+from src.shared.pipeline import Stage
 from src.workflow import state
 
+RAW = Path("data/raw.parquet")
 ROWS = 300
 LEAST_OF_A_CLASS = 10  # enough for a split and two folds
 SEED = 0
@@ -60,7 +64,7 @@ def small(settings: Params) -> dict[str, Any]:
     for name, most in SMALL.items():
         if isinstance(arguments.get(name), int):
             arguments[name] = min(arguments[name], most)
-    content["data"] |= {"raw": "data/raw.parquet", "drop": []}
+    content["data"] |= {"raw": RAW.as_posix(), "drop": []}
     content["validate"] |= {"min_train_rows": 1, "min_test_rows": 1, "max_drift": 1.0}
     content["train"]["folds"] = 2
     content["evaluate"]["resamples"] = 100
@@ -76,7 +80,7 @@ def find_table(settings: Params) -> pa.Table | None:
 
 
 def main() -> None:
-    """Run every stage in a temporary folder."""
+    """Run every stage in a temporary folder, in the order that what they read and make asks for."""
     settings = params.load()
     table = find_table(settings)
     if table is None:
@@ -86,31 +90,60 @@ def main() -> None:
         settings.data.target, table.column_names, Path(settings.data.raw), "data.target"
     )
     rows = sample(table, settings.data.target, settings.task != "regression")
-    schema, stages = SCHEMA.read_bytes(), pipeline.names()
+    stages = pipeline.declared()
+    modules = {name: module_of(name, stage) for name, stage in stages.items()}
     since = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        Path("data").mkdir()
-        SCHEMA.write_bytes(schema)
-        pyarrow.parquet.write_table(rows, "data/raw.parquet")
-        write_settings(PARAMS, small(settings))
-        params.load.cache_clear()
-        for stage in stages:
-            status = run(stage)
-            if status > (stage in MAY_REFUSE):
-                raise UserError(f"smoke: {stage} failed on {len(rows)} rows; its message is above")
-            if stage == "validate" and status:
-                files.write_json(VALIDATION, {"passed": True})
+    with tempfile.TemporaryDirectory() as folder:
+        copy_inputs(stages, Path(folder))
+        with contextlib.chdir(folder):
+            RAW.parent.mkdir(exist_ok=True)
+            pyarrow.parquet.write_table(rows, RAW)
+            write_settings(PARAMS, small(settings))
+            params.load.cache_clear()
+            for name, module in modules.items():
+                status = run(name, module)
+                if status > (name in MAY_REFUSE):
+                    raise UserError(
+                        f"smoke: {name} failed on {len(rows)} rows; its message is above"
+                    )
+                if name == "validate" and status:
+                    files.write_json(VALIDATION, {"passed": True})
     print(f"smoke: every stage ran on {len(rows)} rows, {time.monotonic() - since:.1f} s")
 
 
-def run(stage: str) -> int:
+def module_of(name: str, stage: Stage) -> str:
+    """Return the module that a stage's command runs.
+
+    Raises:
+        UserError: the command is another one, which a temporary folder might not hold.
+    """
+    command = re.fullmatch(r"python -m ([\w.]+)", stage.command)
+    if not command:
+        raise UserError(
+            f"dvc.yaml: the command of {name} is '{stage.command}'; the smoke test can run "
+            "`python -m MODULE` alone: let it read its arguments from params.yaml"
+        )
+    return command[1]
+
+
+def copy_inputs(stages: dict[str, Stage], folder: Path) -> None:
+    """Copy the files that stages read and none of them makes; not the raw table, nor the code."""
+    made = {path for stage in stages.values() for path in stage.outs}
+    for name in {path for stage in stages.values() for path in stage.deps} - made:
+        path = Path(name)
+        if path.is_file() and path.suffix != ".py":
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, folder / path)
+
+
+def run(stage: str, module: str) -> int:
     """Run a stage in this process, which imports what the stages share only once.
 
     Returns:
         The exit status that it would have ended with.
     """
     try:
-        return importlib.import_module(f"src.{stage}").main() or 0
+        return importlib.import_module(module).main() or 0
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1 if stage != "gate" else 2

@@ -1,7 +1,13 @@
 """The smoke test takes a few hundred rows, some of each class, and finds what is broken."""
 
-import pyarrow as pa
+from pathlib import Path
 
+import pyarrow as pa
+import pytest
+
+from src.shared import pipeline
+from src.shared.errors import UserError
+from src.shared.pipeline import Stage
 from src.workflow import smoke
 from tests.dvc_runs import git
 from tests.workflow.runs import edit, step
@@ -24,3 +30,30 @@ def test_it_runs_every_stage_and_leaves_nothing(clone):
 def test_it_finds_a_stage_that_breaks(clone):
     edit(clone / "src/evaluate.py", 'print(f"{name:20}', 'raise KeyError; print(f"{name:20}')
     assert "smoke: evaluate failed on 300 rows" in step(clone, "src.workflow.smoke", status=1)
+
+
+def test_the_order_is_what_stages_read_and_make(tmp_path: Path):
+    path = tmp_path / "dvc.yaml"
+    path.write_text(
+        "stages:\n"
+        "  last: {cmd: python -m src.last, deps: [b, c]}\n"
+        "  second: {cmd: python -m src.mine.second, deps: [a], metrics: [b: {cache: false}]}\n"
+        "  first: {cmd: python -m src.first, deps: [raw], outs: [a, c]}\n"
+    )
+    stages = pipeline.declared(path)
+    assert [smoke.module_of(name, stage) for name, stage in stages.items()] == [
+        "src.first",
+        "src.mine.second",
+        "src.last",
+    ]
+    path.write_text(
+        "stages: {a: {cmd: x, deps: [b], outs: [c]}, b: {cmd: x, deps: [c], outs: [b]}}"
+    )
+    with pytest.raises(UserError, match="a, b depend on one another"):
+        pipeline.declared(path)
+
+
+@pytest.mark.parametrize("command", ["papermill a.ipynb", "python -m src.a --fast", "python a.py"])
+def test_a_command_that_it_cannot_run_is_named(command):
+    with pytest.raises(UserError, match=f"the command of mine is '{command}'; .* MODULE"):
+        smoke.module_of("mine", Stage({}, {}, command))
