@@ -5,6 +5,7 @@ It is written from whatever is there, so that a run that stopped half-way has on
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from src.shared import champion, errors, files, pipeline, revisions
 from src.shared.page import Block, Plot, Table, to_html, to_markdown
 from src.shared.paths import (
     DVC_LOCK,
-    EVALUATION,
+    DVC_YAML,
     INTERVALS,
     METRICS,
     PARAMS,
@@ -25,7 +26,6 @@ from src.shared.paths import (
 )
 
 MARKDOWN, HTML = REPORT / "report.md", REPORT / "report.html"
-PLOTS = EVALUATION / "plots/custom"
 
 
 @dataclass(frozen=True)
@@ -154,15 +154,45 @@ def validation_blocks(report: dict[str, Any]) -> Iterator[Block]:
         yield Table(head, [tuple(_text(one.get(key)) for key in head) for one in violations[:20]])
 
 
-def plot_of(folder: Path) -> Plot | None:
-    """Choose the picture: ROC, or for regression the residuals."""
-    curve = _read(folder / "roc.json").get("roc", [])
-    if curve:
-        points = [(point["fpr"], point["tpr"]) for point in curve]
-        return Plot("ROC", "False positive rate", "True positive rate", points)
-    cloud = _read(folder / "residuals.json").get("residuals", [])
-    points = [(point["predicted"], point["residual"]) for point in cloud]
-    return Plot("Residuals", "Residual", "Rows", points, counts=True) if points else None
+def plot_blocks(declared: Sequence[Any]) -> Iterator[Block]:
+    """Yield the plots that dvc.yaml names and that hold points: pictures, or tables of text.
+
+    Args:
+        declared: what dvc.yaml holds under `plots`. An entry without `x` and `y` is left to DVC.
+    """
+    entries = (pair for entry in declared if isinstance(entry, dict) for pair in entry.items())
+    for path, how in entries:
+        if isinstance(how, dict) and {"x", "y"} <= how.keys():
+            rows = _read(Path(path)).get(Path(path).stem, [])
+            points = [(row.get(how["x"]), row.get(how["y"])) for row in rows]
+            yield from draw(how, [point for point in points if None not in point])
+
+
+def draw(how: dict[str, Any], points: list[tuple[Any, Any]]) -> Iterator[Block]:
+    """Yield a plot of numbers, or a table: of counts for a confusion matrix, of what is text.
+
+    Args:
+        how: the template, the title and the labels, as dvc.yaml has them.
+        points: x and y of each.
+    """
+    template, x_label, y_label = how.get("template"), *(how.get(f"{x}_label", how[x]) for x in "xy")
+    title = how.get("title", y_label)
+    if not points:
+        return
+    if str(template).startswith("confusion"):
+        counts = Counter(points)
+        rows, columns = (sorted({pair[at] for pair in counts}, key=str) for at in (0, 1))
+        head = (f"{x_label} / {y_label}", *(str(column) for column in columns))
+        body = [(str(x), *(str(counts[x, y]) for y in columns)) for x in rows]
+        yield f"**{title}**"
+        yield Table(head, body)
+    elif any(isinstance(value, str) for point in points for value in point):
+        yield f"**{title}**"
+        yield Table((y_label, x_label), [(_text(y), _text(x)) for x, y in points])
+    else:
+        dots = template == "scatter"
+        curve = points if dots else sorted(points, key=lambda point: point[0])
+        yield Plot(title, x_label, y_label, curve, dots)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -199,8 +229,8 @@ def compose(revision: str, run: Run) -> Iterator[Block]:
     head = ("metric", "this run", "95 % interval", "champion", "change", "bound", "verdict")
     before = rival.metrics if rival else {}
     yield Table(head, metric_rows(metrics, before, _read(INTERVALS), verdicts))
-    if plot := plot_of(PLOTS):
-        yield plot
+    yield "## Plots"
+    yield from plot_blocks(revisions.parse_yaml(DVC_YAML.read_text("utf-8")).get("plots", []))
     yield from validation_blocks(_read(VALIDATION))
     yield "## Parameters"
     changed = list(changes(there, here)) if there else []

@@ -2,6 +2,7 @@
 
 import html
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -18,13 +19,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Plot:
-    """A curve in the unit square, or numbers to count in bins."""
+    """Points joined to a curve, in the order of x, or drawn as dots."""
 
     title: str
     x_label: str
     y_label: str
-    points: list[tuple[float, float]]
-    counts: bool = False
+    points: Sequence[tuple[float, float]]
+    dots: bool = False
 
 
 # A heading starts with "#"; text may hold `code`.
@@ -56,22 +57,43 @@ def _plain(text: str) -> str:
 
 
 def _mermaid(plot: Plot) -> str:
-    if plot.counts:
-        values = [y for _, y in plot.points]
-        low, high = min(values), max(values)
+    """Draw a curve; of dots, which Mermaid cannot draw, how often y lies in each of a few bins."""
+    x_label, y_label, x_range, y_range = plot.x_label, plot.y_label, *_ranges(plot)
+    if plot.dots:
+        low, high = y_range
         width = (high - low or 1) / BINS
         heights = [0] * BINS
-        for value in values:
-            heights[min(int((value - low) / width), BINS - 1)] += 1
-        x_range, y_range = f"{low:.4g} --> {low + BINS * width:.4g}", f"0 --> {max(heights)}"
-        series = [f"bar {heights}"]
+        for _, y in plot.points:
+            heights[min(int((y - low) / width), BINS - 1)] += 1
+        x_label, y_label, x_range, y_range = y_label, "Rows", y_range, (0, max(heights))
+        series = f"bar {heights}"
     else:
-        x_range = y_range = "0 --> 1"
-        grid = [at / (GRID - 1) for at in range(GRID)]
-        curve = [round(max(y for x, y in plot.points if x <= at), 3) for at in grid]
-        series = [f"line {curve}", f"line {grid}"]
-    axes = [f'x-axis "{plot.x_label}" {x_range}', f'y-axis "{plot.y_label}" {y_range}']
-    return "\n  ".join(["xychart-beta", f'title "{plot.title}"', *axes, *series])
+        start, end = x_range
+        grid = [start + (end - start) * at / (GRID - 1) for at in range(GRID)]
+        series = f"line {[float(f'{_height(plot.points, x):.3g}') for x in grid]}"
+    axes = [
+        f'{axis} "{label}" {low:.4g} --> {high:.4g}'
+        for axis, label, (low, high) in (("x-axis", x_label, x_range), ("y-axis", y_label, y_range))
+    ]
+    return "\n  ".join(["xychart-beta", f'title "{plot.title}"', *axes, series])
+
+
+def _ranges(plot: Plot) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return the least and the greatest x, and y; 0 and 1 where all points are shares."""
+    columns = list(zip(*plot.points, strict=True))
+    if not plot.dots and all(0 <= value <= 1 for column in columns for value in column):
+        return (0, 1), (0, 1)
+    x, y = ((min(column), max(column)) for column in columns)
+    return x, y
+
+
+def _height(points: Sequence[tuple[float, float]], x: float) -> float:
+    """Return the height of the curve at x, on the line between the points beside it."""
+    at = bisect_right(points, x, key=lambda point: point[0])
+    if at in (0, len(points)):
+        return points[min(at, len(points) - 1)][1]
+    (left, low), (right, high) = points[at - 1], points[at]
+    return low + (high - low) * (x - left) / (right - left)
 
 
 STYLE = """
@@ -112,34 +134,26 @@ def _inline(text: str) -> str:
 
 
 def _svg(plot: Plot) -> str:
-    """Draw a curve, or for residuals their cloud over the predictions."""
-    xs, ys = ([point[at] for point in plot.points] for at in (0, 1))
-    left, right = (min(xs), max(xs)) if plot.counts else (0, 1)
-    low, high = (min(ys), max(ys)) if plot.counts else (0, 1)
-
-    def place(x: float, y: float) -> tuple[str, str]:
-        return (
+    (left, right), (low, high) = _ranges(plot)
+    spots = [
+        (
             f"{40 + 340 * (x - left) / (right - left or 1):.1f}",
             f"{360 - 340 * (y - low) / (high - low or 1):.1f}",
         )
-
-    spots = [place(x, y) for x, y in plot.points]
-    if plot.counts:
+        for x, y in plot.points
+    ]
+    if plot.dots:
         shape = "".join(f'<circle cx="{x}" cy="{y}" r="2"/>' for x, y in spots)
-        start, end = place(left, 0), place(right, 0)
-        labels = ("Predicted", "Residual")
     else:
         line = " ".join(",".join(spot) for spot in spots)
         shape = f'<polyline points="{line}" fill="none" stroke="currentColor" stroke-width="2"/>'
-        start, end = place(0, 0), place(1, 1)
-        labels = (plot.x_label, plot.y_label)
-    return f"""<figure><svg viewBox="0 0 400 400" role="img" aria-label="{plot.title}">
+    title, x_label, y_label = map(html.escape, (plot.title, plot.x_label, plot.y_label))
+    return f"""<figure><svg viewBox="0 0 400 400" role="img" aria-label="{title}">
 <rect x="40" y="20" width="340" height="340" fill="none" stroke="#8888"/>
-<line x1="{start[0]}" y1="{start[1]}" x2="{end[0]}" y2="{end[1]}" stroke="#8888"/>
 <g fill="#4c78a8" color="#4c78a8">{shape}</g>
-<text x="210" y="392" text-anchor="middle">{labels[0]}</text>
+<text x="210" y="392" text-anchor="middle">{x_label}</text>
 <text x="40" y="376">{left:.4g}</text><text x="380" y="376" text-anchor="end">{right:.4g}</text>
 <text x="34" y="362" text-anchor="end">{low:.4g}</text>
 <text x="34" y="28" text-anchor="end">{high:.4g}</text>
-<text transform="translate(14 190) rotate(-90)" text-anchor="middle">{labels[1]}</text>
-</svg><figcaption>{plot.title}</figcaption></figure>"""
+<text transform="translate(14 190) rotate(-90)" text-anchor="middle">{y_label}</text>
+</svg><figcaption>{title}</figcaption></figure>"""

@@ -2,10 +2,12 @@
 
 import json
 import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from src.report import changes, headline, loosened, metric_rows
+from src.report import changes, draw, headline, loosened, metric_rows, plot_blocks
 from src.shared.page import Block, Plot, Table, to_html, to_markdown
 from src.workflow.report import describe
 from src.workflow.state import State
@@ -91,24 +93,56 @@ def test_what_is_quoted_stays_text():
     assert "<script" not in page
 
 
+ROC = {"template": "simple", "title": "ROC", "x": "fpr", "y": "tpr"}
+
+
 def test_plots_need_nothing_from_elsewhere():
-    roc = Plot("ROC", "x", "y", [(0, 0), (0, 0.8), (0.5, 0.9), (1, 1)])
-    residuals = Plot("Residuals", "x", "y", [(1.0, -2.0), (2.0, 2.0), (3.0, 0.0)], counts=True)
-    markdown = to_markdown([roc, residuals])
+    curve = draw(ROC, [(0, 0), (0, 0.8), (1, 1), (0.5, 0.9)])
+    dots = draw(ROC | {"template": "scatter"}, [(1.0, -2.0), (2.0, 2.0), (3.0, 0.0)])
+    blocks = [*curve, *dots]
+    markdown = to_markdown(blocks)
     assert markdown.count("xychart-beta") == 2
-    (curve,) = re.findall(r"line (\[0\.8.+\])", markdown)
-    assert json.loads(curve)[0] == 0.8
+    (line,) = re.findall(r"line (\[.+\])", markdown)
+    assert json.loads(line) == pytest.approx(
+        [*np.linspace(0.8, 0.9, 21), *np.linspace(0.9, 1, 21)[1:]], abs=1e-3
+    )
     (bars,) = re.findall(r"bar (\[.+\])", markdown)
     assert sum(json.loads(bars)) == 3
-    page = to_html([roc, residuals])
+    assert 'x-axis "tpr" -2 --> 2' in markdown
+    page = to_html(blocks)
     assert page.count("<svg") == 2
+    assert "40.0,360.0 40.0,88.0 210.0,54.0 380.0,20.0" in page
     assert not re.search(r"(src|href)=|@import|url\(|https?://", page)
+
+
+def test_plots_of_text_are_tables():
+    cells = [("a", "a"), ("a", "b"), ("b", "b"), ("b", "b")]
+    said = {"title": "Which", "x": "actual", "y": "predicted"}
+    assert list(draw(said | {"template": "confusion"}, cells)) == [
+        "**Which**",
+        Table(("actual / predicted", "a", "b"), [("a", "1", "1"), ("b", "0", "2")]),
+    ]
+    bars = {"x": "mean", "y": "metric", "x_label": "Mean"}
+    assert list(draw(bars, [(0.5, "f1")])) == [
+        "**metric**",
+        Table(("metric", "Mean"), [("f1", "0.5000")]),
+    ]
+
+
+def test_every_plot_that_dvc_yaml_names_is_drawn(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.json").write_text(json.dumps([{"a": 1, "b": 2}, {"a": 3, "b": None}, {"a": 2}]))
+    Path("none.json").write_text("[]")
+    how = {"x": "a", "y": "b", "title": "Mine"}
+    declared = ["other.json", {"mine.json": how}, {"none.json": how}, {"lost.json": how}]
+    declared += [{"by_dvc": {"y": {"mine.json": "a"}}}, {"empty": None}]
+    assert list(plot_blocks(declared)) == [Plot("Mine", "a", "b", [(1, 2)])]
 
 
 def test_a_report_of_what_is_on_the_desk(clone):
     step(clone, "src.report")
     markdown = (clone / "report/report.md").read_text("utf-8")
     assert markdown.startswith("# ✅ Passed")
-    for heading in ("## Metrics", "## Validation", "## Parameters", "## Stages"):
+    for heading in ("## Metrics", "## Plots", "## Validation", "## Parameters", "## Stages"):
         assert heading in markdown
     assert "<svg" in (clone / "report/report.html").read_text("utf-8")
