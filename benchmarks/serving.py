@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from src.shared import sidecar, tables
 from src.shared.paths import MODEL, SIDECAR, TEST
-from tests.delivery.engine import BASE, NoEngineError, free_port, start
+from tests.template.delivery.engine import BASE, NoEngineError, free_port, start
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "serving.md"

@@ -18,15 +18,58 @@ from tqdm import tqdm
 
 from tests.dvc_runs import call, commit, git
 from tests.faulty import Proxy
+from tests.projects import ROOT
 from tests.s3 import serve_s3
-from tests.workflow.runs import Hub, Run, copy_repository, edit, make_quick
+from tests.workflow.runs import OWNER, Hub, Run, edit, repro
 
 RESULTS = Path(__file__).resolve().with_name("workflow.md")
 MEGABYTE, MEGABYTES = 1_000_000, 200
 MODEL = "sklearn.ensemble.HistGradientBoostingClassifier\n  arguments: {max_iter: 10}"
 URL = "s3://bucket/data"
+QUICK_TEST = "def test_nothing() -> None:\n    assert True\n"
+QUICK_MODEL = f"""train:
+  estimator: {MODEL}
+  folds: 2
+  seed: 42
+
+"""
 UNCOUNTED = ("Lint, format and types", "Unit tests", "Set up Python", "Environment")
 STEP = re.compile(r"(?:Success|Failure) - Main (.+?) \[([\d.hmsµn]+)\]")
+
+
+def copy_repository(folder: Path) -> Path:
+    """Copy what Git holds here, or would."""
+    listed = git(
+        ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate"
+    )
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file() and not name.startswith(
+            ("tests/", "benchmarks/", "hooks/", "{{")
+        ):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
+def make_quick(folder: Path) -> Path:
+    """Give a copy one test, few types to check and a small model; run it and commit all on main."""
+    shutil.rmtree(folder / "tests", ignore_errors=True)
+    test = folder / "tests/pipeline/test_nothing.py"
+    test.parent.mkdir(parents=True)
+    test.write_text(QUICK_TEST, encoding="utf-8")
+    edit(
+        folder / ".github/workflows/ci.yml", "      queue: max\n", ""
+    )  # act refuses it where it is called
+    edit(folder / "pyproject.toml", 'files = ["."]', 'files = ["src/__init__.py"]')
+    edit(folder / "params.yaml", r"(?s)train:\n.*?\n\n", QUICK_MODEL)
+    edit(folder / "params.yaml", "resamples: 1000", "resamples: 100")
+    git(folder, "init", "--quiet", "--initial-branch", "main")
+    git(folder, "remote", "add", "origin", OWNER)
+    if not (folder / "data/raw.csv").exists():
+        call(folder, "dvc", "pull", "--quiet", "data/raw.csv")
+    repro(folder)
+    commit(folder)
+    return folder
 
 
 def seconds_of(text: str) -> float:
@@ -37,8 +80,7 @@ def seconds_of(text: str) -> float:
 
 def overhead(run: Run, hub: Hub) -> tuple[float, float]:
     """Give the seconds of a run's steps without the pipeline's, and the pipeline's own."""
-    stages = hub.state.get("seconds")
-    pipeline = sum(stages.values()) if isinstance(stages, dict) else 0.0
+    pipeline = sum(hub.state.seconds.values())
     steps = {name: seconds_of(text) for name, text in STEP.findall(run.log)}
     return sum(value for name, value in steps.items() if name not in UNCOUNTED) - pipeline, pipeline
 
@@ -88,7 +130,7 @@ def measure(folder: Path, size: int) -> Iterator[str]:
     grow(clone / "data/raw.csv", size)
     call(clone, "dvc", "add", "--quiet", "data/raw.csv")
     edit(clone / "data/schema.yaml", r"(?s)^(.*)$", loose((clone / "data/schema.yaml").read_text()))
-    make_quick(clone, MODEL)
+    make_quick(clone)
     (folder / "s3/bucket").mkdir(parents=True)
     with serve_s3(folder / "s3") as server:
         author = server.credentials | {"AWS_ENDPOINT_URL_S3": server.endpoint}

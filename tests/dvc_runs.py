@@ -6,11 +6,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from tests.projects import ROOT, Result, make_project
 
 # What the tests must not take over from whoever runs them, for example from a Git hook.
-FOREIGN = re.compile("GIT_|DVC_|MIN_ACCURACY$|PYTHONPATH$|PYTHONDONTWRITEBYTECODE$")
+FOREIGN = re.compile(
+    "GIT_|DVC_|PYTEST_|MAKE|MFLAGS$|MIN_ACCURACY$|PYTHONPATH$|PYTHONDONTWRITEBYTECODE$"
+)
 IDENTITY = {
     f"GIT_{role}_{what}": f"test{'@localhost' * (what == 'EMAIL')}"
     for role in ("AUTHOR", "COMMITTER")
@@ -70,15 +73,20 @@ def repro(folder: Path, *arguments: str, status: int = 0) -> list[str]:
     return re.findall(r"Running stage '(\w+)'", dvc(folder, "repro", *arguments, status=status).out)
 
 
-def make_git_project(folder: Path, task: str = "binary") -> Path:
+def make_git_project(folder: Path, task: str = "binary", **sections: dict[str, Any]) -> Path:
     """Make a project with DVC in a new Git repository, which has no commit yet.
 
     Its remote is the embedded one, whatever the one of the project that holds these tests is.
+
+    Args:
+        folder: where to make it.
+        task: binary, multiclass or regression.
+        sections: see `settings_of`.
     """
-    make_project(folder, task, code=True)
+    make_project(folder, task, None, code=True, **sections)
     (folder / ".dvc").mkdir()
     for name in (".gitattributes", ".dvc/.gitignore"):
         shutil.copy(ROOT / name, folder / name)
     (folder / ".dvc/config").write_text(EMBEDDED)
-    git(folder, "init", "--quiet")
+    git(folder, "init", "--quiet", "--initial-branch", "main")
     return folder

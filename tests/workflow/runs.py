@@ -1,4 +1,4 @@
-"""Clones of this repository, made quick, and real runs of its workflow in them."""
+"""Small projects with this project's workflow, and real runs of it."""
 
 import json
 import os
@@ -10,56 +10,69 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from src.workflow import local
-from tests.dvc_runs import call, commit, git
+from src.workflow.state import State
+from tests.dvc_runs import call, commit, git, make_git_project
 from tests.dvc_runs import environment as clean_environment
-from tests.projects import ROOT
+from tests.projects import ROOT, settings_of, write_settings
 
 OWNER = "https://github.com/someone/project"  # act takes the repository's name from it
-QUICK_TEST = "def test_nothing() -> None:\n    assert True\n"
-QUICK = "sklearn.linear_model.LogisticRegression\n  arguments: {max_iter: 1000}"
-QUICK_MODEL = """train:
-  estimator: MODEL
-  folds: 2
-  seed: 42
+# Steps of a run that most scenarios are not about.
+LEFT_OUT = ("make lint", "make unit", "python -m src.workflow.smoke")
 
+PYPROJECT = """\
+[project]
+requires-python = ">=3.11,<3.15"
+
+[tool.ruff]
+include = ["tests/**"]
+
+[tool.mypy]
+files = ["tests"]
 """
+TEST = '"""A test."""\n\n\ndef test_nothing() -> None:\n    """Pass."""\n'
+SETTINGS: dict[str, dict[str, Any]] = {"gate": {"accuracy": {"min": 0.6, "max_drop": 0.05}}}
 
 
-def copy_repository(folder: Path) -> Path:
-    """Copy what Git holds here, or would."""
-    listed = git(
-        ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate"
-    )
-    for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file() and not name.startswith(
-            ("tests/", "benchmarks/", "hooks/", "{{")
-        ):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    return folder
+def make_quick(folder: Path, *left_out: str) -> Path:
+    """Make a small project that has run, with the workflow and one test; commit it on main.
 
+    Its data, parameters and remote are its own, whatever those of this project are.
 
-def make_quick(folder: Path, model: str = QUICK) -> Path:
-    """Give a copy one test, few types to check and a small model; run it and commit all on main."""
-    shutil.rmtree(folder / "tests", ignore_errors=True)
-    test = folder / "tests/pipeline/test_nothing.py"
-    test.parent.mkdir(parents=True)
-    test.write_text(QUICK_TEST, encoding="utf-8")
-    edit(
-        folder / ".github/workflows/ci.yml", "      queue: max\n", ""
-    )  # act refuses it where it is called
-    edit(folder / "pyproject.toml", 'files = ["."]', 'files = ["src/__init__.py"]')
-    edit(folder / "params.yaml", r"(?s)train:\n.*?\n\n", QUICK_MODEL.replace("MODEL", model))
-    edit(folder / "params.yaml", "resamples: 1000", "resamples: 100")
-    git(folder, "init", "--quiet", "--initial-branch", "main")
+    Args:
+        folder: where to make it.
+        left_out: commands of ci.yml that shall do nothing.
+    """
+    make_git_project(folder, "binary", **SETTINGS)
+    for name in (".github", "requirements"):
+        shutil.copytree(ROOT / name, folder / name)
+    for path in (ROOT / "Makefile", *ROOT.glob("*.mk")):
+        shutil.copy(path, folder)
+    for workflow in (folder / ".github/workflows").glob("*.yml"):
+        text = workflow.read_text("utf-8")  # act knows no queues where one workflow calls another
+        workflow.write_text(text.replace("      queue: max\n", ""), encoding="utf-8")
+    ci = folder / ".github/workflows/ci.yml"
+    for command in left_out:
+        text = ci.read_text("utf-8")
+        assert f"run: {command}\n" in text
+        ci.write_text(text.replace(f"run: {command}\n", "run: true\n"), encoding="utf-8")
+    (folder / "pyproject.toml").write_text(PYPROJECT)
+    (folder / "tests/pipeline").mkdir(parents=True)
+    (folder / "tests/pipeline/test_nothing.py").write_text(TEST)
     git(folder, "remote", "add", "origin", OWNER)
-    if not (folder / "data/raw.csv").exists():
-        call(folder, "dvc", "pull", "--quiet", "data/raw.csv")
+    call(folder, "dvc", "add", "--quiet", "data/raw.csv")
+    call(folder, "dvc", "push", "--quiet", "data/raw.csv")
+    git(folder, "add", "--force", "data/remote")
     repro(folder)
     commit(folder)
     return folder
+
+
+def change(folder: Path, **sections: dict[str, Any]) -> None:
+    """Write params.yaml anew: what `make_quick` has written, but for these keys."""
+    write_settings(folder, settings_of("binary", **(SETTINGS | sections)))
 
 
 def edit(path: Path, pattern: str, replacement: str) -> None:
@@ -164,9 +177,9 @@ class Hub:
         return Run(found, log, report.read_text("utf-8") if report.exists() else "")
 
     @property
-    def state(self) -> dict[str, object]:
+    def state(self) -> State:
         """What the last run noted."""
-        return dict(json.loads((self.store / "report/state.json").read_text("utf-8")))
+        return State(**json.loads((self.store / "report/state.json").read_text("utf-8")))
 
 
 def run_workflow(

@@ -23,7 +23,7 @@ class GitHub(HTTPServer):
             {"id": 1, "user": {"login": "stranger"}, "body": comment.MARKER + " not ours"}
         ]
         self.heads = {"someone:feature": [{"number": 7, "head": {"sha": "abc"}}]}
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
     def url(self) -> str:

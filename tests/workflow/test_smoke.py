@@ -23,13 +23,13 @@ def test_a_sample_has_some_rows_of_each_class():
 
 def test_it_runs_every_stage_and_leaves_nothing(clone):
     said = step(clone, "src.workflow.smoke")
-    assert "smoke: every stage ran on 300 rows" in said
+    assert "smoke: every stage ran on 240 rows" in said
     assert git(clone, "status", "--porcelain") == ""
 
 
 def test_it_finds_a_stage_that_breaks(clone):
     edit(clone / "src/evaluate.py", 'print(f"{name:20}', 'raise KeyError; print(f"{name:20}')
-    assert "smoke: evaluate failed on 300 rows" in step(clone, "src.workflow.smoke", status=1)
+    assert "smoke: evaluate failed on 240 rows" in step(clone, "src.workflow.smoke", status=1)
 
 
 def test_the_order_is_what_stages_read_and_make(tmp_path: Path):

@@ -6,8 +6,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.delivery.engine import Engine, free_port, listens, running, wait_for
 from tests.projects import ROOT
+from tests.template.delivery.engine import Engine, free_port, listens, running, wait_for
 
 # Where OpenSSH looks is the user's real home; with these it looks where open-ssh wrote.
 CLIENT = """#!/bin/sh

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.delivery.engine import Engine, NoEngineError, remove_containers, start
+from tests.template.delivery.engine import Engine, NoEngineError, remove_containers, start
 
 
 @pytest.fixture(scope="session")

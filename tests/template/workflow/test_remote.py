@@ -1,4 +1,4 @@
-"""Where the data comes from, and what is said when a remote fails."""
+"""What is said when a remote fails, and that nothing is lost."""
 
 import os
 import shutil
@@ -17,40 +17,9 @@ from tests.faulty import ERROR_500, Proxy, answering
 from tests.s3 import S3
 from tests.workflow.runs import edit, step
 
-KEY = {"AWS_ACCESS_KEY_ID": "x"}
-ROLE = {"AWS_ROLE_ARN": "arn:aws:iam::1:role/ci"}
-MAY_ASK = {"ACTIONS_ID_TOKEN_REQUEST_URL": "https://localhost"}
-NAMED = {"DVC_REMOTE_URL": "named"}
 URL = {"DVC_REMOTE_URL": "s3://bucket/data"}
-SHORTER = 6
-
-
-@pytest.mark.parametrize(
-    ("url", "variables", "expected"),
-    [
-        ("../data/remote", {}, "embedded"),
-        ("C:/data/remote", {}, "embedded"),
-        ("/mnt/share", NAMED, "remote"),
-        ("s3://bucket", {}, "cache"),
-        ("s3://bucket", {"AWS_ACCESS_KEY_ID": ""}, "cache"),
-        ("s3://bucket", KEY, "remote"),
-        ("s3://bucket", NAMED | KEY, "remote"),
-        ("s3://bucket", ROLE, "cache"),  # a fork's run, which gets no token
-        ("s3://bucket", ROLE | MAY_ASK, "remote"),
-        ("gs://bucket", KEY, "cache"),
-        ("gs://bucket", {"GCP_CREDENTIALS": "{}"}, "remote"),
-        ("azure://container", {"AZURE_STORAGE_CONNECTION_STRING": "x"}, "remote"),
-        ("ssh://host/path", {}, "cache"),
-        ("ssh://host/path", {"DVC_SSH_KEY": "x"}, "remote"),
-        ("https://host/path", {}, "remote"),
-    ],
-)
-def test_the_source(url, variables, expected):
-    assert source.decide(url, variables)[0] == expected
-
-
-def test_what_is_missing_is_named():
-    assert "AWS_ACCESS_KEY_ID or AWS_ROLE_ARN" in source.decide("s3://bucket", {})[1]
+SHORTER = 12
+START_UP = 10  # seconds in which a busy machine starts a few programs
 
 
 @contextmanager
@@ -75,7 +44,7 @@ def push(clone: Path, server: S3, status: int, **variables: str) -> str:
 
 
 def shorten_timeouts(clone: Path) -> None:
-    """Wait less long than a run does, so that two minutes of a run are twenty seconds here."""
+    """Wait less long than a run does, so that two minutes of a run are ten seconds here."""
     text = (clone / source.LOCAL).read_text("utf-8")
     for key, seconds in source.TIMEOUTS.items():
         assert f"{key} = {seconds}\n" in text
@@ -116,11 +85,11 @@ def test_a_server_that_does_not_work(clone, s3, server, cause, what):
         keys = s3.credentials
         said = step(clone, f"src.workflow.{what}", *arguments, status=1, variables=keys)
     assert f"error: dvc {what}: remote ci (s3://bucket/data): {cause}" in said
-    assert time.monotonic() - start < 120 / SHORTER
+    assert time.monotonic() - start < 120 / SHORTER + START_UP
 
 
 def test_a_server_that_dies_in_the_middle_of_a_push(clone, s3):
-    with Proxy(port_of(s3), die_after=60_000) as proxy:
+    with Proxy(port_of(s3), die_after=8_000) as proxy:
         set_up(clone, s3, AWS_ENDPOINT_URL_S3=f"http://127.0.0.1:{proxy.port}")
         start = time.monotonic()
         said = push(clone, s3, 1)
@@ -161,15 +130,6 @@ def test_a_push_is_believed_when_the_remote_holds_all(clone, s3):
     assert "lacks data/prepared/test.parquet" in said
 
 
-def test_a_run_takes_no_state_from_the_commit(clone):
-    """As if its stages had run already, and need not run again."""
-    (clone / "report").mkdir(exist_ok=True)
-    (clone / "report/state.json").write_text('{"seconds": {"evaluate": 0.1}}')
-    assert "run `python -m src.workflow.source`" in step(clone, "src.workflow.repro", status=1)
-    step(clone, "src.workflow.source")
-    assert "evaluate" not in (clone / "report/state.json").read_text()
-
-
 def test_a_stage_that_never_ran_is_run(clone):
     new = "  extra:\n    cmd: python -m compileall -q src/schema.py\n    deps: [src/schema.py]\n"
     edit(clone / "dvc.yaml", "stages:\n", f"stages:\n{new}")
@@ -180,12 +140,3 @@ def test_a_stage_that_never_ran_is_run(clone):
     said = step(clone, "src.workflow.repro")
     assert "Running stage 'extra'" in said
     assert "Running stage 'judge'" in said
-
-
-def test_no_credentials_on_main(clone):
-    step(clone, "src.workflow.source", variables=URL)
-    said = step(clone, "src.workflow.push", status=1, variables=URL)
-    assert "nothing was pushed" in said
-    assert "AWS_ACCESS_KEY_ID" in said
-    # A new project whose remote nobody has opened yet is no error.
-    assert "::warning::nothing was pushed" in step(clone, "src.workflow.push")

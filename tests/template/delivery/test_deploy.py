@@ -12,10 +12,10 @@ import time
 import urllib.request
 from pathlib import Path
 
-from tests.delivery.engine import Engine, free_port
-from tests.delivery.ssh import reach
 from tests.dvc_runs import commit, dvc, git, make_git_project
 from tests.projects import ROOT
+from tests.template.delivery.engine import Engine, free_port
+from tests.template.delivery.ssh import reach
 
 BROKEN = {
     "hangs": 'CMD ["/app/.venv/bin/python", "-c", "import time; time.sleep(600)"]',

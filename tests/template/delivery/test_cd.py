@@ -7,17 +7,19 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tests.delivery.engine import Engine, free_port
 from tests.dvc_runs import commit, dvc, git
 from tests.projects import ROOT
-from tests.workflow.runs import OWNER, copy_repository, edit, make_quick, run_workflow
+from tests.template.delivery.engine import Engine, free_port
+from tests.workflow.runs import LEFT_OUT, OWNER, change, edit, make_quick, run_workflow
 
 STEPS = ["Keep the model", "Build and push", "Deploy", "Integration tests", "Record the promotion"]
 
 
 def test_push_to_main_becomes_a_service(engine: Engine, tmp_path: Path):
     clone, origin, store = tmp_path / "clone", tmp_path / "origin.git", tmp_path / "store"
-    make_quick(copy_repository(clone))
+    make_quick(clone, *LEFT_OUT)
+    for name in ("Dockerfile", ".dockerignore"):
+        shutil.copy(ROOT / name, clone)
     shutil.copytree(ROOT / "tests/integration", clone / "tests/integration")
     # The ports are variables of the environments, which act does not know.
     port = str(free_port())
@@ -68,7 +70,7 @@ def test_push_to_main_becomes_a_service(engine: Engine, tmp_path: Path):
     assert git(origin, "tag").split() == tags
 
     # A model that the gate refuses goes nowhere.
-    edit(clone / "params.yaml", r"accuracy: \{min: 0.9\d*", "accuracy: {min: 0.9999")
+    change(clone, gate={"accuracy": {"min": 0.9999}})
     dvc(clone, "repro", "--quiet", "prepare")
     commit(clone)
     status, log = run_workflow(clone, "push", payload, store, workflow="cd.yml", **options)
