@@ -25,13 +25,9 @@ DEV := .venv/dev.stamp
 DATA := $(basename $(wildcard data/*.dvc))
 NEW := $(filter-out $(DATA),$(wildcard data/raw.csv data/raw.parquet))
 
-# Installed on top: what the chosen remote needs, if anything.
-MORE := $(wildcard requirements/remote.txt)
-
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help repro test unit lint format schema plots report ci environment serve integration image publish \
-	deploy models promote rollback lock base-lock clean venv
+.PHONY: help repro test unit lint format schema plots report environment lock clean venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,71 +76,54 @@ plots: $(PIPELINE) ## draw the plots into dvc_plots/index.html
 report: $(PIPELINE) ## write report/report.md and report/report.html of the last run
 	@$(PY) -m src.report
 
-ci: $(DEV) ## run the pull request's workflow here, on the last commit
-	@$(PY) -m src.workflow.local
-
 environment: $(DEV) ## install what every other target needs
-
-serve: $(DEV) ## serve the trained model on http://127.0.0.1:8000 (PORT=)
-	@$(PY) -m src.service.server
-
-integration: $(DEV) ## test the service at URL=
-	@$(PY) -m pytest tests/integration --base-url "$$URL" -rs
-
-# These need no more than Python and Docker.
-image: ## build the image of this commit
-	@"$(PYTHON)" -m src.delivery.image build
-
-publish: ## build and push it: REPOSITORY=ghcr.io/owner/name
-	@"$(PYTHON)" -m src.delivery.image publish
-
-deploy: ## serve an image: ENV=staging IMAGE=NAME@sha256:...
-	@"$(PYTHON)" -m src.delivery.deploy
-
-models: ## list the versions of the model, with metrics and stages
-	@"$(PYTHON)" -m src.delivery.releases models
-
-promote: $(PIPELINE) ## record that an image serves: ENV=production IMAGE=...
-	@$(PY) -m src.delivery.releases promote
-
-rollback: $(PIPELINE) ## go back to the version that served before: ENV=production
-	@$(PY) -m src.delivery.releases rollback
-
-# The larger set is resolved first, so that the smaller one can have the very same versions.
-LOCK = $(PY) -m uv pip compile --quiet --upgrade --universal --python-version 3.$(OLDEST) \
-	--fork-strategy fewest --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
-	--custom-compile-command "make lock"
-
-# Keeps of one lock what another one lacks: $(call beyond,ONE,ANOTHER).
-beyond = awk 'NR == FNR {seen[$$0]; next} /^[^ \#]/ {drop = $$0 in seen} !drop' $(2) $(1) >$(1).tmp && mv $(1).tmp $(1)
-
-lock: base-lock $(MORE:%.txt=%-lock) ## renew requirements/*.txt from pyproject.toml
-
-base-lock: $(DEV)
-	@$(LOCK) pyproject.toml --group dev --output-file requirements/dev.txt
-	@$(LOCK) pyproject.toml --constraint requirements/dev.txt --output-file requirements/pipeline.txt
-	@$(LOCK) --group serve --constraint requirements/dev.txt --output-file requirements/serve.txt
-
-requirements/remote-lock: base-lock
-	@$(LOCK) --group remote --constraint requirements/pipeline.txt --output-file requirements/remote.txt
-	@$(call beyond,requirements/remote.txt,requirements/pipeline.txt)
 
 clean: ## remove .venv, caches and plots, which can all be remade
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache dvc_plots
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Targets of one's own.
--include *.mk
+# Groups of pyproject.toml that `make environment` installs, each from its lock, requirements/GROUP.txt.
+GROUPS := dev
+
+# What a remote other than Amazon S3 needs, on top of the pipeline's packages.
+REMOTE := $(wildcard requirements/remote.txt)
+
+LOCK = $(PY) -m uv pip compile --quiet --universal --python-version 3.$(OLDEST) \
+	--fork-strategy fewest --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
+	--custom-compile-command "make lock"
+# All is resolved together first, so that every lock has the very same versions.
+VERSIONS := .venv/versions.txt
+# For a lock that is installed on top of another one: $(call beyond,LOCK) leaves out each package
+# that this lock has for every platform. (Those lines have no ";" before the platforms.)
+beyond = $$(sed -n 's/^\([^ =]*\)==[^;]*$$/--no-emit-package=\1/p' $(1))
+
+lock:: $(DEV) ## renew requirements/*.txt from pyproject.toml
+	@$(LOCK) --upgrade pyproject.toml $(GROUPS:%=--group %) $(if $(REMOTE),--group remote) --output-file $(VERSIONS)
+	@$(LOCK) pyproject.toml --constraint $(VERSIONS) --output-file requirements/pipeline.txt
+	@$(LOCK) pyproject.toml --group dev --constraint $(VERSIONS) --output-file requirements/dev.txt
+	@for group in $(filter-out dev,$(GROUPS)); do \
+		$(LOCK) --group $$group --constraint $(VERSIONS) --output-file requirements/$$group.txt || exit 1; \
+	done
+	@$(if $(REMOTE),$(LOCK) --group remote --constraint $(VERSIONS) \
+		$(call beyond,requirements/pipeline.txt) --output-file $(REMOTE))
+
+# The targets of the rooms in src/, which may add to GROUPS, and targets of one's own.
+-include src/*/targets.mk *.mk
+
+$(PIPELINE) $(DEV): $(REMOTE)
+$(DEV): $(GROUPS:%=requirements/%.txt)
 
 # Old stamps go first: an install that is interrupted leaves none, and the next make starts anew.
-.venv/%.stamp: requirements/%.txt $(MORE) $(if $(filter yes,$(SOUND)),,venv)
-	@echo "Installing $< into .venv (with pip: a minute or two)"
+.venv/%.stamp: requirements/%.txt $(if $(filter yes,$(SOUND)),,venv)
+	@echo "Installing $(filter requirements/%,$^) into .venv (with pip: a minute or two)"
 	@rm -f .venv/*.stamp
 	@if command -v uv >/dev/null; then \
-		uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes $(foreach file,$< $(MORE),-r $(file)); \
+		uv pip install --quiet --python $(BIN)/python --compile-bytecode \
+			--require-hashes $(patsubst %,-r %,$(filter requirements/%,$^)); \
 	else \
 		$(BIN)/python -m ensurepip >/dev/null && \
-		$(BIN)/python -m pip --disable-pip-version-check install --quiet --compile --require-hashes $(foreach file,$< $(MORE),-r $(file)); \
+		$(BIN)/python -m pip --disable-pip-version-check install --quiet --compile \
+			--require-hashes $(patsubst %,-r %,$(filter requirements/%,$^)); \
 	fi
 	@touch $(if $(filter %/dev.txt,$<),$(PIPELINE)) $@
 

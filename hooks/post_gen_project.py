@@ -1,4 +1,4 @@
-"""Make the rendered files a project: its data in place, what it has no use for gone, a commit."""
+"""Finish the project: put its data in place, remove what it has no use for, make a commit."""
 
 import json
 import os
@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 # Jinja escapes quotes and all that is not ASCII: nothing in an answer can end this string.
@@ -16,41 +17,80 @@ RAW = Path(ANSWERS["__raw"])
 DATA = Path(f".{RAW.name}.new")  # where pre_gen_project left it
 CRUFT = "_commit" in ANSWERS
 
-# `cruft update` and `cruft diff` make the project anew in a temporary folder, to compare.
+# `cruft update` and `cruft diff` generate the project again in a temporary folder, to compare.
 UPDATING = CRUFT and (
     Path.cwd().parent.parent.samefile(tempfile.gettempdir())
     and re.fullmatch(r"tmp[a-z0-9_]{8}", Path.cwd().parent.name)
 )
 
-# Made by or for the demo's data.
+# What belongs to the demo's data.
 DEMO = ("data/raw.csv.dvc", "data/remote", "data/schema.yaml", "dvc.lock", "metrics")
+
+# What comes with each part. A project has the parts from the first to the one that was chosen.
+PARTS = {
+    "pipeline": (),
+    "workflow": (
+        ".github",
+        "docs/workflow.md",
+        "requirements/workflow.txt",
+        "src/workflow",
+        "tests/workflow",
+    ),
+    "service": (
+        "docs/service.md",
+        "requirements/serve.txt",
+        "src/service",
+        "tests/integration",
+        "tests/service",
+    ),
+    "everything": (
+        ".dockerignore",
+        ".github/open-ssh",
+        ".github/stand-ins/attest-build-provenance",
+        ".github/workflows/cd.yml",
+        "Dockerfile",
+        "docs/delivery.md",
+        "src/delivery",
+        "tests/delivery",
+    ),
+}
 
 
 def stub() -> Path | None:
-    """Find a file that holds the target of a symbolic link in place of the target's content."""
+    """Find a file that holds the path of a symbolic link's target instead of its content."""
     files = (path for path in Path().rglob("*") if path.is_file() and path.stat().st_size < 200)
     ours = (path for path in files if path.parts[0] not in (".git", ".venv"))
     return next((path for path in ours if path.read_bytes().startswith(b"../")), None)
 
 
+def unused() -> Iterator[str]:
+    """Name what this project has no use for."""
+    yield ".needs-hooks"
+    if ANSWERS["data"] != "demo":
+        yield from DEMO
+    order = list(PARTS)
+    for part in order[order.index(ANSWERS["parts"]) + 1 :]:
+        yield from PARTS[part]
+    if ANSWERS["parts"] == "everything":
+        yield ".github/workflows/main.yml"  # cd.yml does this too
+    for remote in {"gcs", "azure", "ssh"} - {ANSWERS["remote"]}:
+        yield f"requirements/{remote}.txt"
+
+
 def tidy() -> None:
     """Remove what this project has no use for."""
-    Path(".needs-hooks").unlink(missing_ok=True)
-    for cache in list(Path().rglob("__pycache__")):
-        shutil.rmtree(cache)
-    if ANSWERS["data"] != "demo":
-        for path in map(Path, DEMO):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    for remote in ("gcs", "azure", "ssh"):
-        extra = Path(f"requirements/{remote}.txt")
-        if remote == ANSWERS["remote"]:
-            extra.replace("requirements/remote.txt")
+    for path in (*map(Path, unused()), *Path().rglob("__pycache__")):
+        if path.is_dir():
+            shutil.rmtree(path)
         else:
-            extra.unlink()
+            path.unlink(missing_ok=True)
+    plugin = Path(f"requirements/{ANSWERS['remote']}.txt")
+    if plugin.exists():
+        plugin.replace("requirements/remote.txt")
 
 
 def git(*arguments: str) -> str | None:
-    """Run Git quietly; give what is wrong, nothing where all went well."""
+    """Run Git quietly; return what went wrong, or None."""
     try:
         done = subprocess.run(
             ["git", *arguments],  # noqa: S607
@@ -66,13 +106,13 @@ def git(*arguments: str) -> str | None:
 
 
 def commit() -> str:
-    """Make the first commit; give what is left to say about it."""
+    """Make the first commit; return what the user still has to know or do about it."""
     if not git("rev-parse", "--git-dir"):
-        return "It lies in a Git repository already: commit it there.\n"
+        return "It is inside a Git repository already: commit it there.\n"
     if git("init", "--initial-branch", "main"):
-        return "Install Git, then `git init` and commit: DVC needs a repository.\n"
+        return "DVC needs a Git repository: install Git, then `git init` and commit.\n"
     if CRUFT:  # which adds its own file only now
-        return "Commit it all, .cruft.json too, before the next `cruft update`.\n"
+        return "Commit everything, with .cruft.json, before the next `cruft update`.\n"
     problem = git("add", "--all") or git("commit", "--message", "Start from the template")
     if problem and ("user.email" in problem or "identity" in problem):
         return "Git could not make the first commit: set user.name and user.email, then commit.\n"
@@ -83,8 +123,8 @@ def main() -> int:
     """Finish the project and say what to do next."""
     if path := stub():
         print(
-            f"{path.as_posix()} holds a link's target: Git here makes no symbolic links. Use\n"
-            "cookiecutter, which can do without, or run `git config --global core.symlinks true`.",
+            f"{path.as_posix()} holds the path of a link: Git makes no symbolic links here. Use\n"
+            "cookiecutter, which needs none, or run `git config --global core.symlinks true`.",
             file=sys.stderr,
         )
         return 1
@@ -104,8 +144,8 @@ def main() -> int:
         f"  cd {shlex.quote(folder)}\n"
         "  make repro    # environment, data, pipeline: a trained and gated model\n"
         "  make test     # lint, format, types and every test\n\n"
-        "Next: README.md says how to change data, model, bound and remote.\n"
-        "The settings are in params.yaml, the results will be in metrics/."
+        "Next: README.md says how to change the data, the model, the bound and the remote.\n"
+        "The settings are in params.yaml; the results will be in metrics/."
     )
     return 0
 

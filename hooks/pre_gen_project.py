@@ -1,7 +1,7 @@
 """Check every answer before anything is written, and name all that is wrong in one message.
 
-Runs in the project's folder, still empty, under whatever Python runs Cookiecutter: only the
-standard library. What is right with data of one's own is left here as .raw.csv.new.
+It runs in the project's folder, which is still empty, under the Python that runs Cookiecutter, so
+it uses the standard library only. Data of one's own that passes is left here as .raw.csv.new.
 """
 
 import contextlib
@@ -22,27 +22,15 @@ ANSWERS = {key: str(value) for key, value in CONTEXT.items() if not key.startswi
 RAW = Path(CONTEXT["__raw"]).name
 DATA = Path(f".{RAW}.new")  # until post_gen_project puts it in place
 
-# `cruft update` and `cruft diff` make the project anew in a temporary folder, without its data.
+# `cruft update` and `cruft diff` generate the project again in a temporary folder, without data.
 UPDATING = "_commit" in CONTEXT and (
     Path.cwd().parent.parent.samefile(tempfile.gettempdir())
     and re.fullmatch(r"tmp[a-z0-9_]{8}", Path.cwd().parent.name)
 )
 
-# For each task the metrics that src/metrics.py computes, with the bounds that can be met.
-SCORE, ERROR = (0.0, 1.0), (0.0, float("inf"))
-BOTH = {
-    **dict.fromkeys(["accuracy", "balanced_accuracy", "roc_auc", "average_precision"], SCORE),
-    "log_loss": ERROR,
-}
-METRICS: dict[str, dict[str, tuple[float, float]]] = {
-    "binary": {**BOTH, "f1": SCORE, "precision": SCORE, "recall": SCORE, "brier": SCORE},
-    "multiclass": {
-        **BOTH,
-        **dict.fromkeys(["f1_macro", "precision_macro", "recall_macro"], SCORE),
-        "brier": (0.0, 2.0),
-    },
-    "regression": {"rmse": ERROR, "mae": ERROR, "mape": ERROR, "r2": (float("-inf"), 1.0)},
-}
+# For each task its metrics: whether a bound is a `min` or a `max`, and the lowest and the highest
+# value that is possible.
+METRICS: dict[str, dict[str, tuple[str, float | str, float | str]]] = CONTEXT["_metrics"]
 SCHEMES = {"s3": "s3", "gcs": "gs", "azure": "azure", "ssh": "ssh"}
 
 # What pyarrow, which reads the table in the pipeline, takes for a missing value.
@@ -53,7 +41,7 @@ Problems = Iterator[tuple[str, str]]
 
 
 def text_problems() -> Problems:
-    """Find answers that no file could hold."""
+    """Find answers that cannot be written into the project's files."""
     for key, answer in ANSWERS.items():
         if plain(answer) != answer:
             yield key, "one line of text, without control characters"
@@ -63,7 +51,7 @@ def text_problems() -> Problems:
 
 
 def plain(text: str) -> str:
-    """Blank the characters that YAML, TOML or a terminal does not take as text."""
+    """Replace the characters that YAML, TOML or a terminal does not take as text by spaces."""
     hidden = ("Cc", "Cs", "Zl", "Zp")  # control, surrogate, line ends
     return "".join(
         " " if unicodedata.category(sign) in hidden or ord(sign) & 0xFFFE == 0xFFFE else sign
@@ -72,42 +60,42 @@ def plain(text: str) -> str:
 
 
 def slug_problems() -> Problems:
-    """Find a name that cannot be a folder on every system and a package."""
+    """Find a name that cannot be a folder's on every system, or a package's."""
     slug = ANSWERS["project_slug"]
     reserved = re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", slug, re.IGNORECASE)
     if reserved:
-        yield "project_slug", "a folder name that Windows does not keep for itself"
+        yield "project_slug", "a folder name that Windows does not reserve"
     elif not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?", slug):
-        allowed = "a folder name of up to 100 letters, digits, - _ . (first and last no sign)"
+        allowed = "a folder name of up to 100 letters, digits, - _ . (not - _ . at either end)"
         yield "project_slug", allowed
 
 
 def gate_problems() -> Problems:
-    """Find a metric that the task does not have, and a bound that no model or every one meets."""
+    """Find a metric that the task does not have, and a bound that no value can meet or miss."""
     task, metric, bound = ANSWERS["task"], ANSWERS["metric"], ANSWERS["bound"]
     if metric not in METRICS[task]:
         yield "metric", f"for {task} one of {', '.join(METRICS[task])}"
     if not re.fullmatch(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?", bound):
         yield "bound", "a number, such as 0.9"
     elif metric in METRICS[task]:
-        low, high = METRICS[task][metric]
+        low, high = map(float, METRICS[task][metric][1:])
         if not (low <= float(bound) <= high and abs(float(bound)) < float("inf")):
             yield "bound", f"for {metric} a finite number from {low:g} to {high:g}"
 
 
 def remote_problems() -> Problems:
-    """Find a URL that is not the remote's, and answers that only another remote takes."""
+    """Find a URL that does not fit the remote, and answers that only another remote takes."""
     remote, url = ANSWERS["remote"], ANSWERS["remote_url"]
     if remote == "embedded":
         if url:
-            yield "remote_url", "nothing, as the embedded remote has none"
+            yield "remote_url", "nothing, as the embedded remote has no URL"
     elif not re.fullmatch(SCHEMES[remote] + r"://[\w.~@:-]+(/[\w.~@:/+=-]*)?", url, re.ASCII):
         example = "user@server/path" if remote == "ssh" else "bucket/path"
         yield "remote_url", f"for {remote} a URL such as {SCHEMES[remote]}://{example}"
     region, endpoint = ANSWERS["s3_region"], ANSWERS["s3_endpoint"]
     if remote != "s3":
         given = (key for key in ("s3_region", "s3_endpoint") if ANSWERS[key])
-        yield from ((key, "nothing, as only s3 has one") for key in given)
+        yield from ((key, "nothing, as it is for s3 only") for key in given)
         return
     if not re.fullmatch(r"[a-z0-9-]*", region):
         yield "s3_region", "a region such as us-east-1"
@@ -120,14 +108,14 @@ def demo_problems() -> Problems:
     allowed = {"task": ["binary"], "target": ["diagnosis"], "positive": ["malignant", "benign"]}
     for key, values in allowed.items():
         if ANSWERS[key] not in values:
-            yield key, f"with the demo's data {' or '.join(values)} (or give your own data)"
+            yield key, f"with the demo's data {' or '.join(values)} (or give data of your own)"
 
 
 def fetch(source: str) -> Path:
     """Find the data file, or download it into this folder.
 
     Raises:
-        ValueError: it is not there; the message says what is allowed.
+        ValueError: there is no such file; the message says what is allowed.
     """
     if not source.partition("?")[0].lower().endswith((".csv", ".parquet")):
         raise ValueError("demo, or the path or URL of a .csv or .parquet file")
@@ -144,7 +132,7 @@ def fetch(source: str) -> Path:
         return DATA
     if re.match(r"\w{2,}://", source):
         raise ValueError("a path, or a URL that starts with http:// or https://")
-    # Cookiecutter and Cruft change the folder; the shell's is still in PWD.
+    # Cookiecutter and Cruft change the current folder; PWD still names the shell's.
     for folder in (os.environ.get("PWD", ".."), ".."):
         path = Path(folder, source).expanduser() if source[0] != "~" else Path(source).expanduser()
         if path.is_file():
@@ -156,7 +144,7 @@ def read_target(path: Path) -> tuple[list[str], set[str]]:
     """Read the names of the columns, and the target's values without the missing ones.
 
     Raises:
-        ValueError: the file is no such table; the message says what is allowed.
+        ValueError: the file cannot be read as a table; the message says what is allowed.
     """
     target = ANSWERS["target"]
     if path.suffix.lower() == ".parquet":
@@ -170,23 +158,23 @@ def read_target(path: Path) -> tuple[list[str], set[str]]:
     except UnicodeDecodeError:
         raise ValueError("a file in UTF-8") from None
     except csv.Error as error:
-        raise ValueError(f"a CSV file; this one cannot be read: {error}") from None
+        raise ValueError(f"a CSV file that can be read: {error}") from None
     if not header:
-        raise ValueError("a file with a header; this one is empty")
+        raise ValueError("a file with a header line; this file is empty")
     if len(header) == 1 and (sign := re.search(r"[;\t|]", header[0])):
-        raise ValueError(f"a file with commas between its columns; this one has {sign[0]!r}")
+        raise ValueError(f"a file with commas between its columns; this file has {sign[0]!r}")
     return header, values - MISSING
 
 
 def read_parquet_target(path: Path) -> tuple[list[str], set[str]]:
-    """Read a Parquet file's target. Without pyarrow only its name is looked for.
+    """Read a Parquet file's target. Without pyarrow, only look for its name.
 
     Raises:
-        ValueError: the file is no such table; the message says what is allowed.
+        ValueError: the file cannot be read as a table; the message says what is allowed.
     """
     with path.open("rb") as file:
         if file.read(4) != b"PAR1":
-            raise ValueError("a Parquet file; this one is none")
+            raise ValueError("a Parquet file, which this file is not")
     try:
         from pyarrow import parquet
     except ImportError:
@@ -196,16 +184,16 @@ def read_parquet_target(path: Path) -> tuple[list[str], set[str]]:
         header = parquet.read_schema(path).names
         column = parquet.read_table(path, columns=[ANSWERS["target"]]) if header else None
     except (OSError, ValueError) as error:
-        raise ValueError(f"a Parquet file; this one cannot be read: {error}") from None
+        raise ValueError(f"a Parquet file that can be read: {error}") from None
     values = column.column(0).unique().to_pylist() if column and column.num_columns else []
     # NaN, which Parquet files may hold beside null, is not equal to itself.
     return header, {str(value) for value in values if value is not None and value == value}
 
 
 def read_footer(path: Path) -> bytes:
-    """Read the end of a Parquet file, where the columns' names are.
+    """Read the end of a Parquet file, which holds the columns' names.
 
-    Its length stands before the last four bytes (https://parquet.apache.org/docs/file-format).
+    The four bytes before the last four hold its length (https://parquet.apache.org/docs/file-format).
     """
     with path.open("rb") as file:
         end = max(file.seek(0, os.SEEK_END) - 8, 0)
@@ -228,7 +216,7 @@ def own_data_problems(path: Path) -> Problems:
         yield "data", str(error)
         return
     if twice := sorted({name for name in header if header.count(name) > 1}):
-        yield "data", f"a file whose columns have different names; twice: {shown(twice)}"
+        yield "data", f"a file whose columns have different names; repeated: {shown(twice)}"
     if not target or target not in header:
         yield "target", f"a column: {shown(header)}" if header else "a column of the file"
     elif values:
@@ -236,13 +224,13 @@ def own_data_problems(path: Path) -> Problems:
 
 
 def shown(names: list[str]) -> str:
-    """List names from a file, which may be many and hold control characters."""
+    """Return names from a file as one line; they may be many and hold control characters."""
     listed = plain(", ".join(names))
     return listed if len(listed) < 400 else f"{listed[:400]}, ..."
 
 
 def value_problems(task: str, positive: str, values: set[str]) -> Problems:
-    """Find a task that the target's values do not fit."""
+    """Find a task that does not fit the target's values."""
     numeric = all(is_number(value) for value in values)
     if task == "regression":
         if not numeric:
@@ -261,12 +249,12 @@ def value_problems(task: str, positive: str, values: set[str]) -> Problems:
 
 
 def same(one: str, other: str) -> bool:
-    """Say whether two texts are the same class: 1 and 1.0 are."""
+    """Return whether two texts name the same class, as 1 and 1.0 do."""
     return one == other or (is_number(one) and is_number(other) and float(one) == float(other))
 
 
 def is_number(text: str) -> bool:
-    """Say whether a text is a number."""
+    """Return whether a text is a number."""
     try:
         float(text)
     except ValueError:
@@ -290,7 +278,7 @@ def main() -> int:
         if source and source != DATA:
             shutil.copyfile(source, DATA)
         return 0
-    print("Nothing was made, as these answers cannot be right:", file=sys.stderr)
+    print("Nothing was generated, because these answers are not valid:", file=sys.stderr)
     for key, allowed in problems:
         found = json.dumps(ANSWERS[key], ensure_ascii=False) if ANSWERS[key] else "empty"
         print(f"  {key} is {found}; allowed: {allowed}", file=sys.stderr)
@@ -300,13 +288,13 @@ def main() -> int:
 
 
 def remove_folders_above() -> None:
-    """Remove the folders that a slug with slashes made Cookiecutter make: it removes one only."""
+    """Remove every folder that Cookiecutter made for a slug with slashes; it removes only one."""
     folder = Path.cwd()
     above = folder.parents[: len(Path(ANSWERS["project_slug"]).parts) - 1]
     if above:
         os.chdir(folder.anchor)
         for path in (folder, *above):
-            with contextlib.suppress(OSError):  # it holds something
+            with contextlib.suppress(OSError):  # the folder holds something
                 path.rmdir()
 
 

@@ -1,7 +1,7 @@
-"""Make the template whole where a checkout has no symbolic links.
+"""Replace each symbolic link that the checkout could not make by a copy of its target.
 
-Git without `core.symlinks` and zip archives leave a file with the link's target in its place. This
-runs in a temporary copy of the repository.
+Git without `core.symlinks` and zip archives leave a file in its place, which holds the path of the
+target. This runs in a temporary copy of the repository.
 """
 
 import shutil

@@ -138,7 +138,7 @@ def describe(
 def example(
     model: BaseEstimator, frame: pd.DataFrame, described: list[Feature], task: str
 ) -> Example:
-    """Return a row that the service can be tried with, and what the model answers for it.
+    """Return a row to try the model with, and what the model answers for it.
 
     The first row of the train split without missing values, or if there is none the first one.
     """
