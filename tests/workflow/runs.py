@@ -24,6 +24,7 @@ LEFT_OUT = ("make lint", "make unit", "python -m src.workflow.smoke")
 
 PYPROJECT = """\
 [project]
+name = "quick"
 requires-python = ">=3.11,<3.15"
 
 [tool.ruff]
