@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 
-
 def renew(source: str, target: str) -> None:
     """Copy a file to where one may be that cannot be written, as those of DVC's cache."""
     Path(target).unlink(missing_ok=True)
