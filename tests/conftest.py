@@ -14,7 +14,7 @@ from tests.projects import STAGES, Result, make_project, run_stage
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as slow what needs a pipeline that DVC has run."""
     for item in items:
-        if "finished" in getattr(item, "fixturenames", ()):
+        if not {"finished", "quick"}.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker("slow")
 
 

@@ -24,7 +24,7 @@ def history(revision: str, *paths: str) -> list[str]:
         revision: where the branch ends; as for `read`.
         paths: the files, from the project's root.
     """
-    if not _exists(revision):
+    if not exists(revision):
         return []
     return git(
         "log", "--first-parent", "--reverse", "-100", "--format=%H", revision, "--", *paths
@@ -42,7 +42,7 @@ def read(revision: str, path: str) -> str | None:
     Raises:
         UserError: the revision is not in this clone.
     """
-    if not _exists(revision):
+    if not exists(revision):
         return None
     if not git("ls-tree", "--name-only", revision, "--", path):
         return None
@@ -50,7 +50,12 @@ def read(revision: str, path: str) -> str | None:
     return git("show", f"{revision}:{prefix}{path}")
 
 
-def _exists(revision: str) -> bool:
+def exists(revision: str) -> bool:
+    """Tell whether there is such a revision; see `read`.
+
+    Raises:
+        UserError: it is named, but not in this clone.
+    """
     if not revision.strip("0"):
         return False
     try:

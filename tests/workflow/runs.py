@@ -20,10 +20,16 @@ from tests.projects import ROOT, settings_of, write_settings
 
 OWNER = "https://github.com/someone/project"  # act takes the repository's name from it
 # Steps of a run that most scenarios are not about.
-LEFT_OUT = ("make lint", "make unit", "python -m src.workflow.smoke")
+LEFT_OUT = (
+    "make lint",
+    "python -m src.workflow.unit",
+    'python -m src.workflow.unit "$BASE"',
+    "python -m src.workflow.smoke",
+)
 
 PYPROJECT = """\
 [project]
+name = "quick"
 requires-python = ">=3.11,<3.15"
 
 [tool.ruff]

@@ -5,6 +5,13 @@ import shutil
 import sys
 from pathlib import Path
 
+
+def renew(source: str, target: str) -> None:
+    """Copy a file to where one may be that cannot be written, as those of DVC's cache."""
+    Path(target).unlink(missing_ok=True)
+    shutil.copy2(source, target)
+
+
 store = Path(os.environ["ACTIONS_STORE"], "cache")
 key, paths = os.environ["KEY"], os.environ["PATHS"].split()
 
@@ -21,7 +28,7 @@ else:
     wanted = [key, *os.environ["RESTORE_KEYS"].split()]
     found = [entry for start in wanted for entry in entries if entry.name.startswith(start)]
     for entry in found[:1]:
-        shutil.copytree(entry, ".", dirs_exist_ok=True)
+        shutil.copytree(entry, ".", dirs_exist_ok=True, copy_function=renew)
     print(f"restored {found[0].name}" if found else "nothing to restore")
     with Path(os.environ["GITHUB_OUTPUT"]).open("a") as file:
         file.write(f"cache-hit={str(bool(found) and found[0].name == key).lower()}\n")

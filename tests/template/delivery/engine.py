@@ -1,8 +1,13 @@
-"""A Docker engine and a registry of the tests' own, with a base image that needs no Docker Hub."""
+"""A Docker engine and a registry of the tests' own, with a base image that needs no Docker Hub.
+
+`python -m tests.template.delivery.engine FOLDER COMMAND...`, which root runs, starts them for a
+command of a user who is not root, such as `make test`.
+"""
 
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -25,6 +30,10 @@ CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 INCLUDE = "python3,python3-venv,ca-certificates"
 
 DOWNLOAD = "python3 -m venv /v && /v/bin/pip download --quiet --no-deps --dest /v joblib"
+
+
+# Where those are that somebody else has started.
+HOST, REGISTRY = "TEST_DOCKER_HOST", "TEST_DOCKER_REGISTRY"
 
 
 class NoEngineError(Exception):
@@ -87,6 +96,12 @@ def wait_for(what: str, process: subprocess.Popen[bytes], log: Path, answers) ->
         time.sleep(0.2)
     last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
     raise NoEngineError(f"{what} does not start: {last[0][-200:]}")
+
+
+def find() -> Engine | None:
+    """Return what somebody else has started for these tests, if anybody has."""
+    host, registry = os.environ.get(HOST), os.environ.get(REGISTRY)
+    return Engine(host, registry) if host and registry else None
 
 
 @contextlib.contextmanager
@@ -183,3 +198,24 @@ def index_settings() -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     url = os.environ.get("PIP_INDEX_URL") or os.environ.get("UV_INDEX_URL") or done.stdout.strip()
     return f"index-url = {url}\n" if url else ""
+
+
+def main() -> int:
+    """Run a command with an engine, or without one and say why; return its exit status."""
+    folder, command = Path(sys.argv[1]), sys.argv[2:]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
+    with contextlib.ExitStack() as stack:
+        variables = dict(os.environ)
+        try:
+            engine = stack.enter_context(start(folder))
+        except NoEngineError as reason:
+            print(f"no Docker engine: {reason}", file=sys.stderr)
+        else:
+            folder.chmod(0o711)
+            Path(engine.host.removeprefix("unix://")).chmod(0o666)
+            variables |= {HOST: engine.host, REGISTRY: engine.registry}
+        return subprocess.run(command, env=variables, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

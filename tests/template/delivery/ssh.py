@@ -1,6 +1,7 @@
 """A host that `DOCKER_HOST=ssh://user@host` reaches: sshd on loopback, in front of an engine."""
 
 import contextlib
+import getpass
 import os
 import subprocess
 from collections.abc import Iterator
@@ -33,11 +34,12 @@ def reach(engine: Engine, folder: Path) -> Iterator[dict[str, str]]:
         )
     port, settings, log = free_port(), folder / "sshd_config", folder / "sshd.log"
     settings.write_text(
-        f"ListenAddress 127.0.0.1\nPort {port}\nHostKey {folder}/host\nPidFile none\n"
-        f"AuthorizedKeysFile {folder}/user.pub\nStrictModes no\nUsePAM no\n"
+        f'ListenAddress 127.0.0.1\nPort {port}\nHostKey "{folder}/host"\nPidFile none\n'
+        f'AuthorizedKeysFile "{folder}/user.pub"\nStrictModes no\nUsePAM no\n'
         f"PasswordAuthentication no\nSetEnv DOCKER_HOST={engine.host}\n"
     )
-    Path("/run/sshd").mkdir(exist_ok=True)  # sshd insists on it
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)  # sshd insists on it
     (programs / "ssh").write_text(CLIENT)
     (programs / "ssh").chmod(0o755)
     with running(["/usr/sbin/sshd", "-D", "-e", "-f", str(settings)], log) as process:
@@ -51,5 +53,5 @@ def reach(engine: Engine, folder: Path) -> Iterator[dict[str, str]]:
         )
         yield variables | {
             "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
-            "DOCKER_HOST": f"ssh://root@127.0.0.1:{port}",
+            "DOCKER_HOST": f"ssh://{getpass.getuser()}@127.0.0.1:{port}",
         }
