@@ -22,6 +22,7 @@ import numpy as np
 import orjson
 import pandas as pd
 import pytest
+import uvicorn
 
 from src.service import probe, server
 from src.service.app import Limits, Service, commit
@@ -51,6 +52,7 @@ class Client:
     port: int
     sidecar: Sidecar
     service: Service
+    server: uvicorn.Server
 
     @property
     def row(self) -> dict[str, Any]:
@@ -69,6 +71,9 @@ class Client:
 
     def predict(self, body: Any, headers: dict[str, str] = JSON) -> Answer:
         return self.ask("POST", "/predict", body, headers)
+
+    def stop(self) -> None:
+        self.server.should_exit = True  # as SIGTERM does
 
     def counted(self, name: str) -> float:
         text = self.ask("GET", "/metrics").content.decode()
@@ -96,7 +101,7 @@ def serving(limits: Limits = LIMITS) -> Iterator[Client]:
     thread = threading.Thread(target=server.run, args=[sockets])
     thread.start()
     try:
-        client = Client(sockets[0].getsockname()[1], service.sidecar, service)
+        client = Client(sockets[0].getsockname()[1], service.sidecar, service, server)
         while not server.started:
             time.sleep(0.01)
         yield client
@@ -524,9 +529,36 @@ def test_sigterm_finishes_what_is_under_way(trained_once: Path, tmp_path: Path):
             while part := connection.recv(1000):
                 answer += part
         assert answer.startswith(b"HTTP/1.1 200 ")
+        assert b"\r\nconnection: close\r\n" in answer.lower()
         assert b'"class"' in answer
         assert running.wait(10) == 0
     assert not probe.is_ready(check)
+
+
+def test_stopping_costs_clients_that_keep_their_connection_nothing(trained: Path, monkeypatch):
+    monkeypatch.setattr(server.Protocol, "last_seconds", 0.5)
+    with contextlib.ExitStack() as stack, serving() as client:
+        kept = [
+            stack.enter_context(
+                contextlib.closing(http.client.HTTPConnection("127.0.0.1", client.port, timeout=10))
+            )
+            for _ in range(50)
+        ]
+
+        def ask(connection: http.client.HTTPConnection) -> tuple[int, str | None]:
+            connection.request("POST", "/predict", json.dumps(client.row), JSON)
+            answer = connection.getresponse()
+            answer.read()
+            return answer.status, answer.headers.get("connection")
+
+        assert {ask(one) for one in kept} == {(200, None)}
+        idle, *active = kept
+        client.stop()
+        with contextlib.suppress(ConnectionError):  # until it takes nobody new
+            while True:
+                client.ask("GET", "/health")
+        assert {ask(one) for one in active} == {(200, "close")}
+        assert idle.sock.recv(1) == b""  # closed, as it asked nothing
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="services share a port on Linux only")
@@ -624,4 +656,4 @@ make_server(Service(Limits()))
 
 
 def test_limits_are_those_that_the_readme_names():
-    assert replace(Limits()) == Limits(10_000_000, 10_000, 20, 10, 30)
+    assert replace(Limits()) == Limits(10_000_000, 100_000_000, 10_000, 20, 10, 30)
