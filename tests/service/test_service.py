@@ -162,6 +162,23 @@ def test_example_of_the_documentation_works_as_it_stands(every: Client):
     assert b"swagger" in every.ask("GET", "/docs").content
 
 
+def test_documentation_says_what_is_answered(client: Client):
+    paths = client.ask("GET", "/openapi.json").content["paths"]
+    metrics = client.ask("GET", "/metrics").headers["content-type"].partition(";")[0]
+    assert list(paths["/metrics"]["get"]["responses"]["200"]["content"]) == [metrics]
+    assert set(paths["/ready"]["get"]["responses"]) == {"200", "503"}
+    described = paths["/predict"]["post"]
+    assert set(described["responses"]) == {"200", "400", "408", "413", "415", "422", "503"}
+    assert described["requestBody"]["required"]
+    content = described["requestBody"]["content"]
+    record, rows = content["application/json"]["schema"]["anyOf"]
+    # Neither no body nor no row is valid, and none is answered.
+    assert "null" not in record["type"]
+    assert (rows["minItems"], content["text/csv"]["schema"]["minLength"]) == (1, 1)
+    assert [client.predict(body).status for body in (b"", b"null", b"[]")] == [400, 422, 422]
+    assert client.predict(b"", CSV).status == 422
+
+
 def test_process_model_and_version_are_told(client: Client):
     assert client.ask("GET", "/health").content == {"status": "ok"}
     assert client.ask("GET", "/ready").status == 200
@@ -406,6 +423,28 @@ def test_slow_and_half_open_clients_hold_nobody_up(client: Client, monkeypatch):
             assert b" 200 " in second.recv(1000)
             while second.recv(1000):
                 pass
+
+
+def test_bodies_of_all_clients_together_have_a_limit(trained: Path):
+    """Four that send 190 kB each and stop short of the end: the fourth is one too many."""
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 190001\r\n\r\n"
+    limits = replace(LIMITS, held_bytes=600_000, body_seconds=20)
+    with contextlib.ExitStack() as stack, serving(limits) as client:
+        sent = []
+        for count in range(1, 4):
+            connection = socket.create_connection(("127.0.0.1", client.port), timeout=10)
+            sent.append(stack.enter_context(connection))
+            connection.sendall(head + b" " * 190_000)
+            while client.service.held < count * 190_000:
+                time.sleep(0.01)
+        refused = client.predict(b" " * 190_000)
+        assert (refused.status, refused.content["detail"][:4]) == (503, "busy")
+        assert client.predict(client.row).status == 200
+        for connection in sent:
+            connection.sendall(b" ")
+            assert b" 400 " in connection.recv(1000)
+        assert client.service.held == 0
+        assert client.predict(b" " * 190_000).status == 400
 
 
 def test_client_that_goes_away_is_no_error_of_the_service(trained: Path):
