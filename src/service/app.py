@@ -1,14 +1,20 @@
 """The application: the trained model's answers over HTTP, and what is counted of them."""
 
 import asyncio
+import io
 import os
 import subprocess
 import time
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from starlette.requests import ClientDisconnect
 
@@ -26,9 +32,10 @@ LARGE_BODY = 50_000
 
 @dataclass(frozen=True)
 class Limits:
-    """What one client may ask for."""
+    """What one client may ask for, and all of them together."""
 
     body_bytes: int = 10_000_000
+    held_bytes: int = 100_000_000  # of all bodies that are in memory at a time
     rows: int = 10_000
     problems: int = 20  # how many wrong fields are reported
     body_seconds: float = 10
@@ -51,6 +58,10 @@ class Service:
         scorer = Scorer(load_model(MODEL, self.sidecar), self.sidecar)
         self.checker = Checker(self.sidecar, limits.rows, limits.problems, strict=limits.strict)
         self.batcher = Batcher(scorer, 10 * limits.rows)
+        self.held = 0  # bytes of bodies that are being received or wait to be checked
+        # What a body of 10 MB becomes is several times as large: one after the other. More threads
+        # would not be faster, as Python runs one at a time.
+        self.checking = ThreadPoolExecutor(1, thread_name_prefix="checking")
         self.example = orjson.dumps(self.sidecar.example.row)
         if not self._is_right(scorer(self.checker.columns(self.example)[0])):
             raise UserError(
@@ -110,14 +121,14 @@ class Service:
         kind = kind.partition(";")[0].strip()
         if kind not in ("application/json", "text/csv"):
             raise RequestError(415, "send application/json or text/csv")
-        body = await self._read(request)
         try:
-            if len(body) < LARGE_BODY:
-                columns, warnings = self.checker.columns(body, is_csv=kind == "text/csv")
-            else:
-                columns, warnings = await asyncio.to_thread(
-                    self.checker.columns, body, is_csv=kind == "text/csv"
-                )
+            async with self._body(request) as body:
+                check = partial(self.checker.columns, body, is_csv=kind == "text/csv")
+                if len(body) < LARGE_BODY:
+                    columns, warnings = check()
+                else:
+                    loop = asyncio.get_running_loop()
+                    columns, warnings = await loop.run_in_executor(self.checking, check)
         except RequestError as refused:
             self.rejected.inc(len(refused.problems.rows))
             raise
@@ -132,23 +143,34 @@ class Service:
         noted = {"warnings": warnings.listed()} if warnings.kept else {}
         return {"predictions": answers} | noted
 
-    async def _read(self, request: Request) -> bytes:
+    @asynccontextmanager
+    async def _body(self, request: Request) -> AsyncIterator[bytes]:
+        """Hold a request's body in memory for the block, and count it among all that are held."""
+        body = io.BytesIO()  # whose value is not another copy
+        try:
+            await self._read(request, body)
+            yield body.getvalue()
+        finally:
+            self.held -= body.tell()
+
+    async def _read(self, request: Request, body: io.BytesIO) -> None:
         limit = self.limits.body_bytes
         too_large = RequestError(413, f"more than {limit} bytes in one request")
         if int(request.headers.get("content-length", "0")) > limit:
             raise too_large
-        body = bytearray()
         try:
             async with asyncio.timeout(self.limits.body_seconds):
                 async for chunk in request.stream():
-                    body += chunk
-                    if len(body) > limit:
+                    self.held += body.write(chunk)
+                    if body.tell() > limit:
                         raise too_large
+                    # Small ones are answered even while large ones take all there is.
+                    if self.held > self.limits.held_bytes and body.tell() >= LARGE_BODY:
+                        raise RequestError(503, "busy; try again in a moment")
         except TimeoutError:
             raise RequestError(408, f"no whole body in {self.limits.body_seconds} s") from None
         except ClientDisconnect:
             raise RequestError(400, "the body broke off") from None
-        return bytes(body)
 
 
 class Measured:
@@ -212,7 +234,7 @@ def make_app(service: Service) -> FastAPI:
         """Tell that the process answers."""
         return as_json({"status": "ok"})
 
-    @app.get("/ready")
+    @app.get("/ready", responses={503: {"description": "The model answers a known row wrong"}})
     async def ready() -> Response:
         """Tell whether the model answers a known row right."""
         if await service.ready():
@@ -224,7 +246,7 @@ def make_app(service: Service) -> FastAPI:
         """Tell what runs: Git commit, model, its metrics, libraries."""
         return as_json(service.version)
 
-    @app.get("/metrics")
+    @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Return what was counted, for Prometheus."""
         text = generate_latest(service.registry)
@@ -266,15 +288,22 @@ def describe(known: Sidecar) -> dict[str, Any]:
         "additionalProperties": False,
     }
     row, answer = known.example.row, known.example.answer
-    many = {"anyOf": [record, {"type": "array", "items": record}]}
+    many = {"anyOf": [record, {"type": "array", "items": record, "minItems": 1}]}
     answered = {"application/json": {"example": {"predictions": [answer]}}}
-    refused = {400: "cannot be read", 413: "too large", 415: "neither JSON nor CSV"}
+    refused = {
+        400: "Empty, or not JSON or CSV",
+        408: "No whole body in time",
+        413: "Too large",
+        415: "Neither JSON nor CSV by its content type",
+        422: "No row, or wrong fields: each of each row",
+        503: "Busy; try again in a moment",
+    }
     return {
         "requestBody": {
             "required": True,
             "content": {
                 "application/json": {"schema": many, "example": row},
-                "text/csv": {"schema": {"type": "string"}},
+                "text/csv": {"schema": {"type": "string", "minLength": 1}},
             },
         },
         "responses": {
@@ -282,7 +311,6 @@ def describe(known: Sidecar) -> dict[str, Any]:
                 "description": "An answer for each row; warnings of values new to the model",
                 "content": answered,
             },
-            "422": {"description": "Each wrong field of each row"},
         }
         | {str(status): {"description": text} for status, text in refused.items()},
     }

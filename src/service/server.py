@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from src.service.app import Limits, Service, make_app
@@ -22,9 +23,15 @@ from src.shared.errors import UserError
 
 
 class Protocol(H11Protocol):
-    """Uvicorn's HTTP, but a client that does not finish a request's head in time is cut off."""
+    """Uvicorn's HTTP, with two differences.
+
+    A client that does not finish a request's head in time is cut off. And while the service stops,
+    a connection that is kept open is not cut off at once, as its client may be about to ask: it is
+    answered once more, with `Connection: close`.
+    """
 
     head_seconds = 10.0
+    last_seconds = 2.0  # for the head of a last request, once the service stops
     deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -42,8 +49,22 @@ class Protocol(H11Protocol):
         super().connection_lost(exc)
         self._stop()
 
+    def shutdown(self) -> None:
+        """Let the client know, with the next answer or the one under way, that it is the last."""
+        last = self.server_state.default_headers  # which the answers to come begin with
+        if CLOSE_HEADER not in last:
+            last.append(CLOSE_HEADER)
+        if self._answering():
+            self.cycle.default_headers, self.cycle.keep_alive = last, False
+        else:
+            self._stop()
+            self.deadline = self.loop.call_later(self.last_seconds, self.transport.close)
+
+    def _answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
     def _watch(self) -> None:
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self._answering():
             self._stop()
         elif self.deadline is None:
             self.deadline = self.loop.call_later(self.head_seconds, self.transport.close)

@@ -22,6 +22,7 @@ import numpy as np
 import orjson
 import pandas as pd
 import pytest
+import uvicorn
 
 from src.service import probe, server
 from src.service.app import Limits, Service, commit
@@ -51,6 +52,7 @@ class Client:
     port: int
     sidecar: Sidecar
     service: Service
+    server: uvicorn.Server
 
     @property
     def row(self) -> dict[str, Any]:
@@ -69,6 +71,9 @@ class Client:
 
     def predict(self, body: Any, headers: dict[str, str] = JSON) -> Answer:
         return self.ask("POST", "/predict", body, headers)
+
+    def stop(self) -> None:
+        self.server.should_exit = True  # as SIGTERM does
 
     def counted(self, name: str) -> float:
         text = self.ask("GET", "/metrics").content.decode()
@@ -96,7 +101,7 @@ def serving(limits: Limits = LIMITS) -> Iterator[Client]:
     thread = threading.Thread(target=server.run, args=[sockets])
     thread.start()
     try:
-        client = Client(sockets[0].getsockname()[1], service.sidecar, service)
+        client = Client(sockets[0].getsockname()[1], service.sidecar, service, server)
         while not server.started:
             time.sleep(0.01)
         yield client
@@ -155,6 +160,23 @@ def test_example_of_the_documentation_works_as_it_stands(every: Client):
     shown = described["responses"]["200"]["content"]["application/json"]["example"]
     assert answer.content == shown
     assert b"swagger" in every.ask("GET", "/docs").content
+
+
+def test_documentation_says_what_is_answered(client: Client):
+    paths = client.ask("GET", "/openapi.json").content["paths"]
+    metrics = client.ask("GET", "/metrics").headers["content-type"].partition(";")[0]
+    assert list(paths["/metrics"]["get"]["responses"]["200"]["content"]) == [metrics]
+    assert set(paths["/ready"]["get"]["responses"]) == {"200", "503"}
+    described = paths["/predict"]["post"]
+    assert set(described["responses"]) == {"200", "400", "408", "413", "415", "422", "503"}
+    assert described["requestBody"]["required"]
+    content = described["requestBody"]["content"]
+    record, rows = content["application/json"]["schema"]["anyOf"]
+    # Neither no body nor no row is valid, and none is answered.
+    assert "null" not in record["type"]
+    assert (rows["minItems"], content["text/csv"]["schema"]["minLength"]) == (1, 1)
+    assert [client.predict(body).status for body in (b"", b"null", b"[]")] == [400, 422, 422]
+    assert client.predict(b"", CSV).status == 422
 
 
 def test_process_model_and_version_are_told(client: Client):
@@ -403,6 +425,28 @@ def test_slow_and_half_open_clients_hold_nobody_up(client: Client, monkeypatch):
                 pass
 
 
+def test_bodies_of_all_clients_together_have_a_limit(trained: Path):
+    """Four that send 190 kB each and stop short of the end: the fourth is one too many."""
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 190001\r\n\r\n"
+    limits = replace(LIMITS, held_bytes=600_000, body_seconds=20)
+    with contextlib.ExitStack() as stack, serving(limits) as client:
+        sent = []
+        for count in range(1, 4):
+            connection = socket.create_connection(("127.0.0.1", client.port), timeout=10)
+            sent.append(stack.enter_context(connection))
+            connection.sendall(head + b" " * 190_000)
+            while client.service.held < count * 190_000:
+                time.sleep(0.01)
+        refused = client.predict(b" " * 190_000)
+        assert (refused.status, refused.content["detail"][:4]) == (503, "busy")
+        assert client.predict(client.row).status == 200
+        for connection in sent:
+            connection.sendall(b" ")
+            assert b" 400 " in connection.recv(1000)
+        assert client.service.held == 0
+        assert client.predict(b" " * 190_000).status == 400
+
+
 def test_client_that_goes_away_is_no_error_of_the_service(trained: Path):
     with serving() as client:
         with socket.create_connection(("127.0.0.1", client.port)) as connection:
@@ -524,9 +568,36 @@ def test_sigterm_finishes_what_is_under_way(trained_once: Path, tmp_path: Path):
             while part := connection.recv(1000):
                 answer += part
         assert answer.startswith(b"HTTP/1.1 200 ")
+        assert b"\r\nconnection: close\r\n" in answer.lower()
         assert b'"class"' in answer
         assert running.wait(10) == 0
     assert not probe.is_ready(check)
+
+
+def test_stopping_costs_clients_that_keep_their_connection_nothing(trained: Path, monkeypatch):
+    monkeypatch.setattr(server.Protocol, "last_seconds", 0.5)
+    with contextlib.ExitStack() as stack, serving() as client:
+        kept = [
+            stack.enter_context(
+                contextlib.closing(http.client.HTTPConnection("127.0.0.1", client.port, timeout=10))
+            )
+            for _ in range(50)
+        ]
+
+        def ask(connection: http.client.HTTPConnection) -> tuple[int, str | None]:
+            connection.request("POST", "/predict", json.dumps(client.row), JSON)
+            answer = connection.getresponse()
+            answer.read()
+            return answer.status, answer.headers.get("connection")
+
+        assert {ask(one) for one in kept} == {(200, None)}
+        idle, *active = kept
+        client.stop()
+        with contextlib.suppress(ConnectionError):  # until it takes nobody new
+            while True:
+                client.ask("GET", "/health")
+        assert {ask(one) for one in active} == {(200, "close")}
+        assert idle.sock.recv(1) == b""  # closed, as it asked nothing
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="services share a port on Linux only")
@@ -624,4 +695,4 @@ make_server(Service(Limits()))
 
 
 def test_limits_are_those_that_the_readme_names():
-    assert replace(Limits()) == Limits(10_000_000, 10_000, 20, 10, 30)
+    assert replace(Limits()) == Limits(10_000_000, 100_000_000, 10_000, 20, 10, 30)
