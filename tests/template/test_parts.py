@@ -106,12 +106,11 @@ def test_workflows(parts: str, generate: Generate) -> None:
     for key in (True, "permissions"):  # YAML 1.1 reads `on` as true
         assert caller[key] == delivery[key]
     assert caller["jobs"] == {"train": delivery["jobs"]["train"]}
-    for command in (
-        ["zizmor", "--offline", "--no-config", "--persona", "pedantic", github],
-        ["actionlint", *(github / "workflows").iterdir()],
+    for program, *arguments in (
+        ("zizmor", "--offline", "--no-config", "--persona", "pedantic", str(github)),
+        ("actionlint", *map(str, (github / "workflows").iterdir())),
     ):
-        program = BIN / str(command[0])
-        done = subprocess.run([program, *command[1:]], capture_output=True, text=True)
+        done = subprocess.run([BIN / program, *arguments], capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
 
 
