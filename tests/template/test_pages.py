@@ -51,7 +51,8 @@ def test_what_a_page_names_exists(page):
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
     text = page.read_text(encoding="utf-8")
-    makefiles = [ROOT / "Makefile", *ROOT.glob("*.mk"), *ROOT.glob("benchmarks/*.mk"), *ROOT.glob("src/*/*.mk")]
+    more = (ROOT.glob(pattern) for pattern in ("*.mk", "benchmarks/*.mk", "src/*/*.mk"))
+    makefiles = [ROOT / "Makefile", *(makefile for found in more for makefile in found)]
     rules = "".join(makefile.read_text(encoding="utf-8") for makefile in makefiles)
     # In code only: `make` is a word as well.
     commands = re.findall(r"(?:`|^|\$ )make ([a-z]+)\b", text, re.MULTILINE)
