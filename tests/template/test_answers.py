@@ -126,7 +126,7 @@ def test_right_answers(answers: dict[str, str], generate: Generate, table: Path)
     if remote != "embedded":
         assert config["'remote \"storage\"'"]["url"] == answers["remote_url"]
     readme = (project / "README.md").read_text(encoding="utf-8")
-    section = readme[readme.index("## The remote") : readme.index("## Serve it")]
+    section = readme.partition("## The remote")[2].partition("\n## ")[0]
     for other, words in OTHERS.items():
         found = words.search(section.replace("dvc[s3]", ""))
         assert bool(found) == (other == remote), f"{other}: {found}"
