@@ -21,7 +21,7 @@ RELATIVE, ABSOLUTE = 0.01, 0.001
 
 
 def same_results(here: dict[str, Any], there: dict[str, Any]) -> bool:
-    """Tell whether two dvc.lock files agree in all stages but the gate, which only reads metrics."""
+    """Tell whether two dvc.lock agree in all stages but the gate, which only reads metrics."""
     one, other = (
         {name: entry for name, entry in lock.get("stages", {}).items() if name != "gate"}
         for lock in (here, there)
