@@ -6,7 +6,6 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.linear_model import LogisticRegression
 
 from src import features
 from src.shared import tables
@@ -14,7 +13,6 @@ from src.shared.errors import UserError
 from src.shared.estimators import make_estimator
 from src.shared.params import Params, parse
 from src.shared.paths import MODEL, SIDECAR, TRAIN, TRAINING
-from src.train import folds
 from tests.projects import TABLES, fruit, settings_of, write_settings
 
 FOREST = "sklearn.ensemble.RandomForestClassifier"
@@ -22,62 +20,6 @@ FOREST = "sklearn.ensemble.RandomForestClassifier"
 
 def settings(task: str = "binary", **sections) -> Params:
     return parse(Params, settings_of(task, **sections))
-
-
-def fitted(frame: pd.DataFrame):
-    described = features.describe(frame, ["ripe", None])
-    return features.build_pipeline(described, LogisticRegression()).fit(frame, frame["ripe"])
-
-
-def test_columns_are_described_by_their_kind():
-    found = features.describe(fruit(), ["ripe", None])
-    assert {feature.name: feature.kind for feature in found} == {
-        "size": "numeric",
-        "seeds": "numeric",
-        "organic": "boolean",
-        "colour": "categorical",
-        "picked": "date",
-    }
-    assert [feature.dtype for feature in found][:3] == ["float64", "int64", "bool"]
-
-
-def test_model_takes_raw_rows_with_what_it_has_not_seen():
-    model = fitted(fruit())
-    rows = fruit(6)
-    rows.loc[0, "colour"] = "blue"
-    rows.loc[1, ["size", "colour", "picked"]] = None
-    rows["seeds"] = rows["seeds"].astype("float64").where(rows.index != 2)
-    rows["organic"] = rows["organic"].astype("object").where(rows.index != 3)
-    rows = rows.assign(extra=1)[["extra", "picked", "colour", "organic", "seeds", "size"]]
-    probabilities = model.predict_proba(rows)
-    assert probabilities.shape == (6, 2)
-    assert np.isfinite(probabilities).all()
-
-
-def test_scale_and_missing_values_of_one_row_do_not_depend_on_the_others():
-    model, rows = fitted(fruit()), fruit(20)
-    together = model.predict_proba(rows)
-    alone = np.vstack([model.predict_proba(rows.iloc[[at]]) for at in range(20)])
-    np.testing.assert_allclose(alone, together)
-
-
-def test_dates_that_stand_for_never_are_taken():
-    parts = features.date_parts(pd.DataFrame({"d": pd.to_datetime(["9999-12-31"])}))
-    assert parts.iloc[0].tolist() == [2932896.0, 12.0, 4.0]
-
-
-def test_dates_become_days_month_and_weekday():
-    frame = pd.DataFrame({"d": [pd.Timestamp("1970-01-02 12:00"), pd.NaT]})
-    parts = features.date_parts(frame)
-    assert list(parts) == ["d_days", "d_month", "d_weekday"]
-    assert parts.iloc[0].tolist() == [1.5, 1.0, 4.0]  # a Friday
-    assert parts.iloc[1].isna().all()
-
-
-def test_many_categories_are_limited():
-    names = [f"n{at % 300}" for at in range(900)]
-    frame = pd.DataFrame({"name": names, "ripe": ["yes", "no"] * 450})
-    assert fitted(frame)[:-1].transform(frame).shape[1] <= 101
 
 
 @pytest.mark.parametrize(
@@ -116,44 +58,6 @@ def test_estimator_that_does_not_suit_is_refused(path, arguments, task, expected
     assert path in str(caught.value)
 
 
-@pytest.mark.parametrize("split", ["stratified", "random", "group", "time"])
-def test_folds_split_as_prepare_does(split):
-    frame = fruit(90).sort_values("picked", ignore_index=True)
-    column = {"group": "seeds", "time": "picked"}.get(split)
-    found = list(folds(frame, frame["ripe"], settings(prepare={"split": split, "column": column})))
-    assert len(found) == 3
-    for fit, held_out in found:
-        assert set(fit).isdisjoint(held_out)
-        if split == "time":
-            assert frame["picked"][fit].max() <= frame["picked"][held_out].min()
-        else:
-            assert len(fit) + len(held_out) == 90
-        if split == "group":
-            assert set(frame["seeds"][fit]).isdisjoint(frame["seeds"][held_out])
-        if split == "stratified":
-            shares = [(frame["ripe"][rows] == "yes").mean() for rows in (fit, held_out)]
-            assert shares[0] == pytest.approx(shares[1], abs=0.05)
-
-
-@pytest.mark.parametrize(
-    ("split", "rows", "expected"),
-    [
-        ("stratified", 8, "only 2 rows of class 'no'"),
-        ("random", 2, "only 2 rows"),
-        ("group", 8, "only 2 groups in 'farm'"),
-        ("time", 3, "only 2 rows"),
-    ],
-)
-def test_too_few_rows_for_the_folds_are_refused(split, rows, expected):
-    column = {"group": "farm", "time": "farm"}.get(split)
-    target = ["no", "no", "yes", "yes", "yes", "yes", "yes", "yes"]
-    frame = pd.DataFrame({"farm": np.arange(8) % 2, "ripe": target}).head(rows)
-    chosen = settings(prepare={"split": split, "column": column})
-    with pytest.raises(UserError) as caught:
-        list(folds(frame, frame["ripe"], chosen))
-    assert str(caught.value) == f"train.folds is 3, but the train split has {expected}"
-
-
 @pytest.mark.parametrize("task", TABLES)
 def test_sidecar_describes_the_model(project, run, task):
     project(task)
@@ -164,7 +68,7 @@ def test_sidecar_describes_the_model(project, run, task):
     assert (facts["task"], facts["target"], facts["classes"]) == (task, target, classes)
     assert facts["positive"] == ("yes" if task == "binary" else None)
     assert facts["features"] == [
-        {"name": name, "kind": features._kind(frame[name]), "dtype": str(frame[name].dtype)}
+        {"name": name, "kind": features.kind_of(frame[name]), "dtype": str(frame[name].dtype)}
         for name in frame.columns.drop(target)
     ]
     assert facts["versions"]["scikit-learn"] == version("scikit-learn")
@@ -181,11 +85,6 @@ def test_sidecar_describes_the_model(project, run, task):
     assert list(facts["example"]["row"]) == [feature["name"] for feature in facts["features"]]
     answer = facts["example"]["answer"]
     assert answer.get("class", answer.get("value")) == predicted[frame.notna().all(axis=1).argmax()]
-
-
-def test_text_with_many_values_has_no_known_categories():
-    frame = pd.DataFrame({"few": ["b", "a", None] * 50, "many": [f"n{at}" for at in range(150)]})
-    assert features.categories(frame, features.describe(frame, [])) == {"few": ["a", "b"]}
 
 
 def test_training_again_gives_the_same_files(project, run):
