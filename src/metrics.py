@@ -7,7 +7,7 @@ shows one. This module imports nothing heavy, as gate reads it too.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 CLASSES = ("binary", "multiclass")
 
@@ -34,7 +34,7 @@ class Metric:
 
     better: Literal["higher", "lower"]
     tasks: tuple[str, ...]
-    function: Callable[..., float] | str = ""
+    function: Callable[..., Any] | str = ""
     takes: tuple[str, ...] = ("actual", "predicted")
 
 

@@ -1,5 +1,6 @@
 """Bootstrap confidence intervals of metrics."""
 
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -29,7 +30,9 @@ def intervals(
     """
     random, rows = np.random.default_rng(seed), len(predictions.actual)
     measured = measure(predictions)
-    blocks = [measured(weights) for weights in _weights(rows, resamples, random)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a resample that lacks a class, say: it is left out
+        blocks = [measured(weights) for weights in _weights(rows, resamples, random)]
     tails = 50 * (1 - level), 50 * (1 + level)
     found: dict[str, dict[str, float | None]] = {}
     for name in blocks[0]:
