@@ -124,6 +124,7 @@ def check_change(project: Path, before: Path) -> Result:
     for name, value in now.items():
         assert re.search(rf"\| `{name}` \| {value:.4f} ", report), report
     assert repro(project) == []
+    call(project, "python", "-m", "ruff", "check", "src")
     return call(project, "python", "-c", COMPARE)
 
 
@@ -144,7 +145,6 @@ def test_features(copy: Path, grown: Path, heading: str) -> None:
     follow(copy, heading)
     assert repro(copy) == MODEL_STAGES
     check_change(copy, grown)
-    call(copy, "python", "-m", "ruff", "check", "src")
 
 
 def test_target(copy: Path, tmp_path: Path) -> None:
