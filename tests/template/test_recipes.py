@@ -1,0 +1,126 @@
+"""Each recipe of docs/extend.md, followed in a generated project that has run once."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cookiecutter.main import cookiecutter  # type: ignore[import-untyped]
+from ruamel.yaml import YAML
+
+from tests.dvc_runs import call, commit, repro
+from tests.projects import Result, fruit, write_table
+from tests.template.conftest import lend_environment, make
+from tests.template.recipes import recipes
+
+# What the service and batch scoring answer, beside what the saved model and evaluate say.
+COMPARE = """
+import joblib, numpy as np, pandas as pd
+from src.service.app import Limits, Service
+from src.shared import sidecar
+from src.shared.paths import MODEL, PREDICTIONS, SIDECAR, TEST, TRAIN
+from src.shared.tables import read_split
+
+model, known = joblib.load(MODEL), sidecar.read(SIDECAR)
+service = Service(Limits())
+names = [feature.name for feature in known.features]
+for path in (TRAIN, TEST):
+    rows = read_split(path)
+    said = model.predict(rows)
+    body = rows[names].to_json(orient="records", date_format="iso", date_unit="us").encode()
+    columns, warnings = service.checker.columns(body)
+    assert not warnings.count, warnings
+    answers = service.batcher.scorer(columns)
+    assert len(answers) == len(rows) > 20
+    if known.task == "regression":
+        np.testing.assert_allclose([one["value"] for one in answers], said, rtol=1e-9)
+    else:
+        assert [one["class"] for one in answers] == said.tolist()
+        shares = [[*one["probabilities"].values()] for one in answers]
+        np.testing.assert_allclose(shares, model.predict_proba(rows), rtol=1e-9, atol=1e-12)
+    assert len({*map(str, answers)}) > 5
+kept = read_split(PREDICTIONS)["predicted"]
+assert kept.tolist() == said.tolist()
+"""
+MODEL_STAGES = ["train", "evaluate", "gate"]
+ALL_STAGES = ["prepare", "validate", *MODEL_STAGES]
+
+
+@pytest.fixture(scope="session")
+def grown(
+    template: Path, settings: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A project generated for a small table, which has run once. Not to be changed: use `copy`."""
+    folder = tmp_path_factory.mktemp("grown")
+    write_table(folder / "fruit.csv", fruit().fillna({"colour": "none"}))
+    answers = {
+        "data": "fruit.csv",
+        "target": "ripe",
+        "positive": "yes",
+        "metric": "accuracy",
+        "bound": "0.6",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        patch.setenv("PWD", str(folder))
+        patch.chdir(folder)
+        project = Path(cookiecutter(str(template), no_input=True, extra_context=answers))
+        set_params(
+            project,
+            train={"estimator": "sklearn.linear_model.LogisticRegression", "arguments": {}},
+            evaluate={"resamples": 100},
+        )
+        lend_environment(project)
+        make(project, "repro")
+    commit(project)
+    return project
+
+
+@pytest.fixture
+def copy(grown: Path, tmp_path: Path) -> Path:
+    """A copy of `grown` for one test."""
+    return Path(shutil.copytree(grown, tmp_path / "project", symlinks=True))
+
+
+def set_params(project: Path, **sections: dict[str, Any]) -> None:
+    """Set keys of params.yaml."""
+    yaml = YAML()
+    content = yaml.load(project / "params.yaml")
+    for section, keys in sections.items():
+        content[section].update(keys)
+    yaml.dump(content, project / "params.yaml")
+
+
+def metrics_of(project: Path, stage: str = "evaluate") -> dict[str, float]:
+    """Read the metrics that a stage wrote."""
+    found: dict[str, float] = json.loads((project / f"metrics/{stage}/metrics.json").read_text())
+    return found
+
+
+def report_of(project: Path) -> str:
+    """Write the report and read it."""
+    call(project, "python", "-m", "src.report")
+    return (project / "report/report.md").read_text("utf-8")
+
+
+def check_change(project: Path, before: Path) -> Result:
+    """Check that metrics, plots and report show the change, and that the service answers it."""
+    now, then = metrics_of(project), metrics_of(before)
+    assert now != then
+    assert metrics_of(project, "train") != metrics_of(before, "train")
+    plots = ("roc", "predicted")  # of classes, of a number
+    paths = [f"metrics/evaluate/plots/custom/{name}.json" for name in plots]
+    assert any((project / path).read_text() != (before / path).read_text() for path in paths)
+    report = report_of(project)
+    for name, value in now.items():
+        assert re.search(rf"\| `{name}` \| {value:.4f} ", report), report
+    assert repro(project) == []
+    return call(project, "python", "-c", COMPARE)
+
+
+def test_every_recipe_is_followed_by_a_test() -> None:
+    source = Path(__file__).read_text("utf-8")
+    assert [name for name in recipes() if f'"{name}"' not in source] == []
