@@ -6,14 +6,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from cookiecutter.main import cookiecutter  # type: ignore[import-untyped]
 from ruamel.yaml import YAML
 
-from tests.dvc_runs import call, commit, repro
+from tests.dvc_runs import call, commit, dvc, repro
 from tests.projects import Result, fruit, write_table
 from tests.template.conftest import lend_environment, make
-from tests.template.recipes import recipes
+from tests.template.recipes import follow, recipes
 
 # What the service and batch scoring answer, beside what the saved model and evaluate say.
 COMPARE = """
@@ -85,12 +86,15 @@ def copy(grown: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(grown, tmp_path / "project", symlinks=True))
 
 
-def set_params(project: Path, **sections: dict[str, Any]) -> None:
-    """Set keys of params.yaml."""
+def set_params(project: Path, **sections: Any) -> None:
+    """Set keys of params.yaml; `task` and `gate` as a whole."""
     yaml = YAML()
     content = yaml.load(project / "params.yaml")
     for section, keys in sections.items():
-        content[section].update(keys)
+        if section in ("task", "gate"):
+            content[section] = keys
+        else:
+            content[section].update(keys)
     yaml.dump(content, project / "params.yaml")
 
 
@@ -124,3 +128,61 @@ def check_change(project: Path, before: Path) -> Result:
 def test_every_recipe_is_followed_by_a_test() -> None:
     source = Path(__file__).read_text("utf-8")
     assert [name for name in recipes() if f'"{name}"' not in source] == []
+
+
+@pytest.mark.parametrize(
+    "heading",
+    [
+        "A feature computed from others",
+        "A feature learned from the training rows",
+        "Another transformation of the numbers",
+    ],
+)
+def test_features(copy: Path, grown: Path, heading: str) -> None:
+    follow(copy, heading)
+    assert repro(copy) == MODEL_STAGES
+    check_change(copy, grown)
+    call(copy, "python", "-m", "ruff", "check", "src")
+
+
+def test_target(copy: Path, tmp_path: Path) -> None:
+    set_params(
+        copy,
+        data={"target": "seeds", "positive": None},
+        prepare={"split": "random"},
+        train={"estimator": "sklearn.linear_model.Ridge"},
+    )
+    set_params(copy, task="regression", gate={"rmse": {"max": 100}})
+    repro(copy)
+    commit(copy)
+    before = Path(shutil.copytree(copy, tmp_path / "before", symlinks=True))
+    follow(copy, "The logarithm of the target")
+    assert repro(copy) == MODEL_STAGES
+    check_change(copy, before)
+
+
+def test_split(copy: Path, grown: Path) -> None:
+    follow(copy, "Another split")
+    assert repro(copy) == ALL_STAGES
+    check_change(copy, grown)
+    raw = pd.read_csv(copy / "data/raw.csv")
+    test = pd.read_parquet(copy / "data/prepared/test.parquet")
+    assert test["size"].tolist() == pytest.approx(raw["size"].tail(len(test)).tolist(), nan_ok=True)
+
+
+def test_estimator(copy: Path, grown: Path) -> None:
+    """As the page says, but for dvc.yaml: train says what to add there, which then works."""
+    own = {"estimator": "src.mine.Mine", "arguments": {"depth": 4}}
+    listed = (copy / "dvc.yaml").read_text()
+    follow(copy, "An estimator of your own")
+    wanted = (copy / "dvc.yaml").read_text()
+    (copy / "dvc.yaml").write_text(listed)
+    set_params(copy, train=own)
+    said = dvc(copy, "repro", status=255).err
+    assert "add the line `- src/mine.py` to `deps` of train and evaluate" in said
+    (copy / "dvc.yaml").write_text(wanted)
+    assert repro(copy) == MODEL_STAGES
+    check_change(copy, grown)
+    module = copy / "src/mine.py"
+    module.write_text(module.read_text().replace("max_iter=20", "max_iter=2"))
+    assert repro(copy) == MODEL_STAGES
