@@ -1,6 +1,7 @@
 """Stage 3: cross-validate and fit the model."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,58 +10,21 @@ import joblib
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, clone
-from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold, TimeSeriesSplit
 from tqdm import tqdm
 
-from src import features
+from src import features, splits
 from src.shared import errors, files, params, sidecar, tables
 from src.shared.errors import UserError
-from src.shared.estimators import Candidate, candidates, distributions, make_estimator, told
+from src.shared.estimators import Candidate, candidates, distributions, make_estimator, paths, told
 from src.shared.measure import headline, predict
 from src.shared.model import answers, versions
 from src.shared.params import Params
-from src.shared.paths import MODEL, SIDECAR, TRAIN, TRAINING, VALIDATION
+from src.shared.paths import DVC_YAML, MODEL, SIDECAR, TRAIN, TRAINING, VALIDATION
 from src.shared.recorder import StageLive
 from src.shared.sidecar import Artifact, Example, Feature, Sidecar
 
 # How many candidates of a search the plot shows.
 SHOWN = 30
-
-
-def folds(
-    frame: pd.DataFrame, target: pd.Series, settings: Params
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Split the training rows for cross-validation in the way that prepare split the table.
-
-    Args:
-        frame: the train split.
-        target: its target.
-        settings: the sections prepare and train.
-
-    Yields:
-        Row numbers to fit on and to score on.
-
-    Raises:
-        UserError: there are too few rows, groups or members of a class.
-    """
-    count, seed, split = settings.train.folds, settings.train.seed, settings.prepare.split
-    column = settings.prepare.column
-    groups = frame[column] if column and split == "group" else None
-    least, what = len(frame) - 1 if split == "time" else len(frame), "rows"
-    if groups is not None:
-        least, what = groups.nunique(), f"groups in '{column}'"
-    elif split == "stratified":
-        rarest = target.value_counts().tail(1)
-        least, what = int(rarest.iloc[0]), f"rows of class '{rarest.index[0]}'"
-    if least < count:
-        raise UserError(f"train.folds is {count}, but the train split has only {least} {what}")
-    splitter = {
-        "stratified": StratifiedKFold(count, shuffle=True, random_state=seed),
-        "random": KFold(count, shuffle=True, random_state=seed),
-        "group": GroupKFold(count),
-        "time": TimeSeriesSplit(count),
-    }[split]
-    return splitter.split(frame, target, groups)
 
 
 def cross_validate(
@@ -93,11 +57,11 @@ def cross_validate(
         predictions = predict(fitted, rows, actual, settings.task, settings.data.positive)
         return headline(predictions)
 
-    splits = list(folds(frame, target, settings))
+    folds = list(splits.folds(frame, target, settings))
     # Threads: a process would import scikit-learn anew, which takes longer than a small fit.
     pool = joblib.Parallel(n_jobs=-1, prefer="threads", return_as="generator")
-    scores = pool(joblib.delayed(score)(*split) for split in splits)
-    found = list(tqdm(scores, total=len(splits), desc="cross-validation", disable=None))
+    scores = pool(joblib.delayed(score)(*fold) for fold in folds)
+    found = list(tqdm(scores, total=len(folds), desc="cross-validation", disable=None))
     names = dict.fromkeys(name for fold in found for name in fold)
     return {name: [fold[name] for fold in found if name in fold] for name in names}
 
@@ -156,6 +120,62 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, pd.Timestamp) else value
 
 
+def own_files(modules: Iterable[str]) -> list[Path]:
+    """Return the files of those modules that are the project's own, and not empty.
+
+    Args:
+        modules: names of modules that were imported.
+    """
+    root = Path.cwd()
+    names = {getattr(sys.modules.get(name), "__file__", None) for name in modules}
+    found = [Path(name) for name in names if name]
+    return sorted(
+        path.relative_to(root)
+        for path in found
+        # What is installed may lie in the project's folder too, in .venv.
+        if path.is_relative_to(root) and not path.is_relative_to(sys.prefix) and path.stat().st_size
+    )
+
+
+def require_dependencies(own: Iterable[Path]) -> None:
+    """Check that dvc.yaml names the model's own modules in each stage that makes or reads it.
+
+    Without that, DVC would call the pipeline up to date after a change to one of them.
+
+    Args:
+        own: their files, from the project's root.
+
+    Raises:
+        UserError: it does not. The message has the lines to add.
+    """
+    own = list(own)
+    if not own or not DVC_YAML.exists():
+        return
+    from ruamel.yaml import YAML
+
+    stages = YAML(typ="safe").load(DVC_YAML.read_text("utf-8"))["stages"]
+    lines = []
+    for path in own:
+        lacking = [
+            name
+            for name, stage in stages.items()
+            if MODEL in {*_paths_of(stage, "deps"), *_paths_of(stage, "outs")}
+            and not {path, *path.parents} & _paths_of(stage, "deps")
+        ]
+        if lacking:
+            lines.append(f"`- {path.as_posix()}` to `deps` of {' and '.join(lacking)}")
+    if lines:
+        raise UserError(
+            f"{DVC_YAML}: the model is made of modules that it does not name, so a change to them "
+            f"would rerun nothing; add the line {', '.join(lines)}"
+        )
+
+
+def _paths_of(stage: dict[str, Any], kind: str) -> set[Path]:
+    """Return what a stage of dvc.yaml reads (deps) or makes (outs)."""
+    return {Path(one if isinstance(one, str) else next(iter(one))) for one in stage.get(kind, [])}
+
+
 def main() -> None:
     """Read the train split, write the model, its sidecar and what DVCLive records."""
     settings = params.load()
@@ -164,11 +184,14 @@ def main() -> None:
     if not (isinstance(verdict, dict) and verdict.get("passed") is True):
         raise UserError(f"{VALIDATION.as_posix()}: the data did not pass; run `dvc repro`")
     frame = tables.read_split(TRAIN, *filter(None, [data.target, settings.prepare.column]))
-    if settings.prepare.split == "time" and settings.prepare.column:
+    if settings.prepare.column and splits.find(settings).ordered:
         frame = frame.sort_values(settings.prepare.column, kind="stable", ignore_index=True)
+    before = set(sys.modules)
     estimator = make_estimator(
         train.estimator, train.arguments, train.seed, settings.task, data.positive
     )
+    modules = {path.rpartition(".")[0] for path in paths(train.estimator, train.arguments)}
+    require_dependencies(own_files(modules | set(sys.modules) - before))
     described = features.describe(frame, (data.target, settings.prepare.column))
     if not described:
         raise UserError(f"{TRAIN.as_posix()}: has no column left to learn from")

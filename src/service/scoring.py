@@ -1,9 +1,9 @@
 """From checked columns to answers: the model's own, sooner.
 
-What makes a request cheap: a model of numbers only is given an array, where its pipeline would take
-a DataFrame; the trees of a forest are asked without the thread and the checks that scikit-learn has
-for each; requests that wait while others are scored are scored together. All this happens in one
-thread, so that the event loop stays free.
+What makes a request cheap: a model of numbers that are only filled in and scaled is given an array,
+where its pipeline would take a DataFrame; the trees of a forest are asked without the thread and
+the checks that scikit-learn has for each; requests that wait while others are scored are scored
+together. All this happens in one thread, so that the event loop stays free.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from src import features
 from src.service.requests import Columns, RequestError
 from src.shared.model import answers
 from src.shared.sidecar import Sidecar
@@ -57,9 +58,8 @@ class Scorer:
         """Take a pipeline that `features.build_pipeline` made, and its sidecar."""
         self.task = sidecar.task
         self.names = [feature.name for feature in sidecar.features]
-        self.transformer, self.estimator = model["features"], model["estimator"]
-        kinds = {feature.kind for feature in sidecar.features}
-        self.numbers_only = kinds <= {"numeric", "boolean"}
+        self.transformer, self.estimator = model[:-1], model[-1]
+        self.scaling = features.plain_scaling(model, self.names)
         path = f"{type(self.estimator).__module__}.{type(self.estimator).__name__}"
         if path in FORESTS:
             self.estimator = Trees(self.estimator)
@@ -80,12 +80,10 @@ class Scorer:
             raise RequestError(422, "the model gives no finite value for these values")
         return found
 
-    def _transform(self, columns: Columns) -> np.ndarray:
-        if not self.numbers_only:
+    def _transform(self, columns: Columns) -> Any:
+        if self.scaling is None:
             return self.transformer.transform(pd.DataFrame(columns))
-        _, impute, scale = self.transformer.named_transformers_["numeric"]
-        rows = np.column_stack([columns[name] for name in self.names])
-        return (np.where(np.isnan(rows), impute.statistics_, rows) - scale.mean_) / scale.scale_
+        return self.scaling(np.column_stack([columns[name] for name in self.names]))
 
 
 class Batcher:

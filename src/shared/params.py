@@ -43,22 +43,12 @@ class Data(Section, frozen=True, kw_only=True):
 class Prepare(Section, frozen=True, kw_only=True):
     """How the table is split."""
 
-    split: Annotated[
-        Literal["stratified", "random", "group", "time"],
-        Meta(description="stratified, random, group or time"),
-    ]
+    split: Annotated[Text, Meta(description="the name of a split that src/splits.py knows")]
     column: Annotated[
         Text | None, Meta(description="the column that groups or dates the rows, or null")
     ]
     test_size: Annotated[float, Meta(gt=0, lt=1, description="a number between 0 and 1")]
     seed: Seed
-
-    def __post_init__(self) -> None:
-        """Refuse a column that the split has no use for, and a split that lacks its column."""
-        needed = self.split in ("group", "time")
-        if needed != (self.column is not None):
-            rule = "needs the name of a column" if needed else "takes no column: set it to null"
-            raise ValueError(f"column: the split '{self.split}' {rule}")
 
 
 class Validate(Section, frozen=True, kw_only=True):
@@ -133,8 +123,6 @@ class Params(Section, frozen=True, kw_only=True):
         if (self.task == "binary") != (self.data.positive is not None):
             rule = "needs a class" if self.task == "binary" else "has no such class: set it to null"
             raise ValueError(f"data.positive: the task '{self.task}' {rule}")
-        if self.task == "regression" and self.prepare.split == "stratified":
-            raise ValueError("prepare.split: stratified needs classes; use random, group or time")
         for setting, column in (
             ("data.target", self.data.target),
             ("prepare.column", self.prepare.column),

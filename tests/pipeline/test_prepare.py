@@ -1,6 +1,5 @@
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,9 +7,7 @@ import pyarrow as pa
 import pytest
 
 from src import prepare
-from src.prepare import choose_test, drop_duplicates
-from src.shared.errors import UserError
-from src.shared.params import Prepare
+from src.prepare import drop_duplicates
 from src.shared.paths import TEST, TRAIN
 from src.shared.tables import read_split
 from tests.projects import fruit, settings_of, write_settings, write_table
@@ -21,15 +18,6 @@ SPLITS = [
     {"split": "group", "column": "colour"},
     {"split": "time", "column": "picked"},
 ]
-
-
-def settings(split: str = "stratified", column: str | None = None, **others: Any) -> Prepare:
-    return Prepare(**{"split": split, "column": column, "test_size": 0.25, "seed": 1} | others)
-
-
-def chosen(values: list[Any], **others: Any) -> np.ndarray:
-    """Choose the test rows of a table whose only column is x."""
-    return choose_test(pa.table({"x": values}), "x", settings(**others))
 
 
 def test_first_of_equal_rows_stays():
@@ -90,87 +78,6 @@ def test_duplicates_far_apart_are_found():
     values = np.arange(250_000)
     values[-1] = 0
     assert len(drop_duplicates(pa.table({"x": values}))) == 249_999
-
-
-def test_stratified_split_holds_the_shares():
-    test = chosen(["a"] * 80 + ["b"] * 16 + ["c"] * 4)
-    assert [test[:80].sum(), test[80:96].sum(), test[96:].sum()] == [20, 4, 1]
-
-
-@pytest.mark.parametrize("test_size", [0.001, 0.5, 0.999])
-def test_stratified_split_has_each_class_on_both_sides(test_size):
-    test = chosen(["a"] * 9 + ["b"] * 2 + [None] * 2 + ["once"], test_size=test_size)
-    for rows in (slice(0, 9), slice(9, 11), slice(11, 13)):
-        assert 0 < test[rows].sum() < len(test[rows])
-    assert not test[13]  # a class of one row is there to learn from
-
-
-def test_stratified_split_of_classes_with_one_row_each_is_refused():
-    with pytest.raises(UserError, match=r"prepare\.split: every class has one row"):
-        chosen(["a", "b", "c"])
-
-
-@pytest.mark.parametrize(("test_size", "rows"), [(0.25, 25), (0.001, 1), (0.999, 99)])
-def test_random_split_has_its_size(test_size, rows):
-    test = chosen(list(range(100)), split="random", test_size=test_size)
-    assert test.sum() == rows
-    assert list(np.flatnonzero(test)) != list(range(rows)) or rows in (1, 99)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_group_split_keeps_groups_whole_and_its_size_near(seed):
-    groups = np.random.default_rng(seed).integers(0, 40, 400)
-    test = chosen(groups.tolist(), split="group", column="x", seed=seed)
-    assert set(groups[test]).isdisjoint(groups[~test])
-    largest = np.bincount(groups).max()
-    assert abs(test.sum() - 100) <= largest / 2
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_group_split_passes_over_groups_that_are_too_large(seed):
-    groups = ["a"] * 900 + ["b"] * 50 + ["c"] * 50
-    test = chosen(groups, split="group", column="x", seed=seed, test_size=0.1)
-    assert test.sum() == 100
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_group_split_leaves_groups_on_both_sides(seed):
-    test = chosen(["a"] + ["b"] * 99, split="group", column="x", seed=seed)
-    assert 0 < test.sum() < 100
-
-
-@pytest.mark.parametrize(
-    ("times", "test_size", "expected"),
-    [
-        ([3, 1, 4, 2], 0.25, [4]),
-        ([3, 1, 4, 2], 0.5, [3, 4]),
-        ([1, 2, 3, 3, 3], 0.2, [3, 3, 3]),  # ties stay together
-        ([1, 1, 1, 2], 0.75, [2]),  # as nothing would be left to train on
-        ([1, 1, 1, 2], 0.001, [2]),
-        (["2024-01", "2023-12", "2024-02"], 0.3, ["2024-02"]),
-        ([pd.Timestamp(2024, 1, 2), pd.Timestamp(2024, 1, 1)], 0.5, [pd.Timestamp(2024, 1, 2)]),
-    ],
-)
-def test_time_split_tests_on_the_latest_rows(times, test_size, expected):
-    test = chosen(times, split="time", column="x", test_size=test_size)
-    assert [time for time, late in zip(times, test, strict=True) if late] == expected
-
-
-@pytest.mark.parametrize(
-    ("values", "split", "expected"),
-    [
-        ([1, 1, 1], "time", "all rows have the same time"),
-        (["31/12/2023", "02/06/2024"], "time", "'x' is text whose order is not that of time"),
-        (["2024-9", "2024-10"], "time", "'x' is text whose order is not that of time"),
-        (["a", "a"], "group", "all rows are of one group"),
-        (["a", "b", None], "group", "'x' is missing in 1 rows; a group split needs it in all"),
-        ([1.0, None, None], "time", "'x' is missing in 2 rows; a time split needs it in all"),
-    ],
-)
-def test_table_that_cannot_be_split_so_is_refused(values, split, expected):
-    with pytest.raises(UserError, match=expected) as caught:
-        chosen(values, split=split, column="x")
-    assert str(caught.value).startswith("prepare.column: ")
 
 
 @pytest.mark.parametrize("split", SPLITS, ids=lambda split: split["split"])

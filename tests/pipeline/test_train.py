@@ -14,7 +14,6 @@ from src.shared.errors import UserError
 from src.shared.estimators import make_estimator
 from src.shared.params import Params, parse
 from src.shared.paths import MODEL, SIDECAR, TRAIN, TRAINING
-from src.train import folds
 from tests.projects import TABLES, fruit, settings_of, write_settings
 
 FOREST = "sklearn.ensemble.RandomForestClassifier"
@@ -116,44 +115,6 @@ def test_estimator_that_does_not_suit_is_refused(path, arguments, task, expected
     assert path in str(caught.value)
 
 
-@pytest.mark.parametrize("split", ["stratified", "random", "group", "time"])
-def test_folds_split_as_prepare_does(split):
-    frame = fruit(90).sort_values("picked", ignore_index=True)
-    column = {"group": "seeds", "time": "picked"}.get(split)
-    found = list(folds(frame, frame["ripe"], settings(prepare={"split": split, "column": column})))
-    assert len(found) == 3
-    for fit, held_out in found:
-        assert set(fit).isdisjoint(held_out)
-        if split == "time":
-            assert frame["picked"][fit].max() <= frame["picked"][held_out].min()
-        else:
-            assert len(fit) + len(held_out) == 90
-        if split == "group":
-            assert set(frame["seeds"][fit]).isdisjoint(frame["seeds"][held_out])
-        if split == "stratified":
-            shares = [(frame["ripe"][rows] == "yes").mean() for rows in (fit, held_out)]
-            assert shares[0] == pytest.approx(shares[1], abs=0.05)
-
-
-@pytest.mark.parametrize(
-    ("split", "rows", "expected"),
-    [
-        ("stratified", 8, "only 2 rows of class 'no'"),
-        ("random", 2, "only 2 rows"),
-        ("group", 8, "only 2 groups in 'farm'"),
-        ("time", 3, "only 2 rows"),
-    ],
-)
-def test_too_few_rows_for_the_folds_are_refused(split, rows, expected):
-    column = {"group": "farm", "time": "farm"}.get(split)
-    target = ["no", "no", "yes", "yes", "yes", "yes", "yes", "yes"]
-    frame = pd.DataFrame({"farm": np.arange(8) % 2, "ripe": target}).head(rows)
-    chosen = settings(prepare={"split": split, "column": column})
-    with pytest.raises(UserError) as caught:
-        list(folds(frame, frame["ripe"], chosen))
-    assert str(caught.value) == f"train.folds is 3, but the train split has {expected}"
-
-
 @pytest.mark.parametrize("task", TABLES)
 def test_sidecar_describes_the_model(project, run, task):
     project(task)
@@ -164,7 +125,7 @@ def test_sidecar_describes_the_model(project, run, task):
     assert (facts["task"], facts["target"], facts["classes"]) == (task, target, classes)
     assert facts["positive"] == ("yes" if task == "binary" else None)
     assert facts["features"] == [
-        {"name": name, "kind": features._kind(frame[name]), "dtype": str(frame[name].dtype)}
+        {"name": name, "kind": features.kind_of(frame[name]), "dtype": str(frame[name].dtype)}
         for name in frame.columns.drop(target)
     ]
     assert facts["versions"]["scikit-learn"] == version("scikit-learn")
