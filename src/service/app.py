@@ -201,7 +201,7 @@ class Measured:
 
 
 def commit() -> str | None:
-    """Return the Git commit: the image's, or that of the working directory."""
+    """Return the Git commit: COMMIT of the environment, or that of the working directory."""
     if "COMMIT" in os.environ:
         return os.environ["COMMIT"]
     try:

@@ -150,9 +150,9 @@ def _value(value: Any, seed: int, where: str) -> Any:
     if isinstance(value, list):
         return [_value(one, seed, f"{where}.{at}") for at, one in enumerate(value)]
     if isinstance(value, str) and PATH.fullmatch(value) and _is_callable(value):
+        wanted = "{estimator: " + value + ", arguments: {}}"
         raise UserError(
-            f"{where} is the text '{value}', but an object is wanted; "
-            f"write {{estimator: {value}, arguments: {{}}}} there"
+            f"{where} is the text '{value}', but an object is wanted; write {wanted} there"
         )
     return value
 

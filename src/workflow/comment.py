@@ -1,8 +1,8 @@
 """Post a run's report as one comment on its pull request, or update the one that is there.
 
-Run by a workflow that may write, on a file that a stranger may have written: the text is cut and
-mentions nobody, and which pull request it belongs to is GitHub's word, never the file's. It needs
-nothing but Python.
+The workflow that runs it may write to the repository, and a stranger may have written the report.
+So the text is shortened and mentions nobody, and GitHub, not the report, says which pull request it
+belongs to. It needs only Python.
 """
 
 import json
@@ -20,13 +20,13 @@ INVISIBLE = "\u200b"
 
 
 def body_of(text: str, url: str) -> str:
-    """Make a comment of a report.
+    """Return the comment for a report.
 
     Args:
         text: the report, of any length.
-        url: the run that it comes from.
+        url: the address of the run that wrote it.
     """
-    # So that a report calls nobody.
+    # A report must not notify anybody.
     text = text.replace("@", f"@{INVISIBLE}").replace("&#", f"&{INVISIBLE}#")
     if len(text) > LIMIT:
         text = f"{text[:LIMIT]}\n\n(cut: the whole report is in the run's summary)"
@@ -34,7 +34,7 @@ def body_of(text: str, url: str) -> str:
 
 
 def call(method: str, path: str, content: dict[str, Any] | None = None) -> Any:
-    """Ask GitHub's API."""
+    """Call GitHub's API and return its answer."""
     request = Request(  # noqa: S310
         f"{os.environ['GITHUB_API_URL']}/repos/{os.environ['GITHUB_REPOSITORY']}/{path}",
         method=method,
@@ -49,7 +49,7 @@ def call(method: str, path: str, content: dict[str, Any] | None = None) -> Any:
 
 
 def find_pull_request(sha: str, owner: str, branch: str) -> int | None:
-    """Return the number of the open pull request whose head is this commit, if there is one."""
+    """Return the number of the open pull request whose last commit this is, if there is one."""
     head = quote(f"{owner}:{branch}", safe="")
     for found in call("GET", f"pulls?state=open&per_page=100&head={head}"):
         if found["head"]["sha"] == sha:
@@ -58,7 +58,7 @@ def find_pull_request(sha: str, owner: str, branch: str) -> int | None:
 
 
 def find_comment(number: int) -> int | None:
-    """Return the id of the comment that an earlier run left."""
+    """Return the id of the comment that an earlier run posted, if there is one."""
     for page in range(1, 11):
         comments = call("GET", f"issues/{number}/comments?per_page=100&page={page}")
         for comment in comments:
@@ -70,16 +70,16 @@ def find_comment(number: int) -> int | None:
 
 
 def main() -> None:
-    """Post or update the comment; a run that stopped early has left no report to post."""
+    """Post or update the comment; do nothing if the run stopped before it wrote a report."""
     report = Path(sys.argv[1])
     if not report.exists():
-        print("the run left no report: nothing to comment")
+        print("the run wrote no report: there is nothing to post")
         return
     number = find_pull_request(*(os.environ[f"HEAD_{key}"] for key in ("SHA", "OWNER", "BRANCH")))
     if number is None:
-        print("no open pull request has this commit as its head: nothing to comment on")
+        print("no open pull request ends with this commit: there is nothing to post")
         return
-    with report.open("rb") as file:  # read no more than could be shown
+    with report.open("rb") as file:  # no more than a comment can show
         text = file.read(4 * LIMIT + 1).decode("utf-8", errors="replace")
     body = {"body": body_of(text, os.environ["RUN_URL"])}
     comment = find_comment(number)

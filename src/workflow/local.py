@@ -1,7 +1,7 @@
 """Run a workflow on this machine as GitHub would, with act and without Docker.
 
-`python -m src.workflow.local` runs the pull request's workflow on a clone of the last commit. The
-actions that need GitHub or the network are stood in for by those of .github/stand-ins.
+`python -m src.workflow.local` runs the pull request's workflow on a clone of the last commit. It
+takes actions that need GitHub or the network from .github/stand-ins instead.
 """
 
 import json
@@ -34,7 +34,7 @@ SECRETS = (
 
 
 def stand_ins(workflow: str, folder: Path) -> list[str]:
-    """Return the options that tell act to take an action from a folder instead of from GitHub."""
+    """Return the options by which act takes actions from folders instead of from GitHub."""
     found = {}
     for repository, _, name, commit in USES.findall(workflow):
         if (folder / name).is_dir():  # act does the checkout itself
@@ -59,15 +59,16 @@ def command(
     """Return the command that runs a workflow.
 
     Args:
-        clone: the repository to run it in; act works on a copy of what Git holds there.
-        event: what GitHub would run it for, such as `pull_request`.
-        payload: what GitHub would say of the event.
-        store: a folder in the place of GitHub's cache and artifacts.
-        workflow: its file.
-        job: the one job to run, without those that follow from it.
+        clone: the repository; act works on a copy of its files, without those that Git ignores.
+        event: the event on GitHub, such as `pull_request`.
+        payload: what GitHub says about the event.
+        store: a folder for the cache and the artifacts, which GitHub would keep.
+        workflow: the name of its file.
+        job: the only job to run; without it all jobs run.
         variables: the repository's variables.
         secrets: the repository's secrets.
-        environment: more of the environment. READY_VENV names one to take instead of installing.
+        environment: more variables. READY_VENV names a virtual environment to use, so that nothing
+            is installed.
     """
     store.mkdir(parents=True, exist_ok=True)
     workflows = clone / ".github/workflows"
@@ -97,13 +98,13 @@ def command(
 def main() -> int:
     """Run the pull request's workflow on the last commit; leave its report in report/."""
     if git("status", "--porcelain"):
-        print("only what is committed is checked, as on GitHub", file=sys.stderr)
+        print("changes that are not committed are not checked, as on GitHub", file=sys.stderr)
     payload = {"pull_request": {"number": 0, "base": {"sha": find_base()}}}
     with tempfile.TemporaryDirectory() as name:
         clone, store = Path(name, "clone"), Path(name, "store")
         git("clone", "--quiet", ".", str(clone))
         cache = Path(".dvc/cache/files")
-        if cache.exists():  # what the data would be pulled from
+        if cache.exists():  # so that no data is pulled
             shutil.copytree(cache, store / "cache/dvc-here" / cache)
         done = subprocess.run(
             command(

@@ -1,7 +1,7 @@
-"""Whether dvc.lock and the metrics in Git are what this pipeline makes, and what to do if not.
+"""Check that dvc.lock and the metrics in Git are what the pipeline makes; if not, write a patch.
 
-`python -m src.workflow.lock`, the last check of the workflow, compares Git with what the run has
-computed and writes the difference as a patch.
+`python -m src.workflow.lock`, the last check of the workflow, compares the files in Git with what
+the run has computed. The patch holds the difference.
 """
 
 import json
@@ -21,7 +21,7 @@ RELATIVE, ABSOLUTE = 0.01, 0.001
 
 
 def same_results(here: dict[str, Any], there: dict[str, Any]) -> bool:
-    """Tell whether two dvc.lock agree in every stage but the gate, which only reads metrics."""
+    """Tell whether two dvc.lock agree in all stages but the gate, which only reads metrics."""
     one, other = (
         {name: entry for name, entry in lock.get("stages", {}).items() if name != "gate"}
         for lock in (here, there)
@@ -30,7 +30,7 @@ def same_results(here: dict[str, Any], there: dict[str, Any]) -> bool:
 
 
 def disagreements(committed: dict[str, Any], computed: dict[str, Any]) -> list[str]:
-    """List the metrics in Git that are not, within a tolerance, what this run computed."""
+    """List the metrics in Git that differ from what this run computed by more than a tolerance."""
     return [
         f"{name} is {committed.get(name)} in Git, {computed.get(name)} computed"
         for name in sorted(committed.keys() | computed.keys())
@@ -45,7 +45,7 @@ def _close(one: Any, other: Any) -> bool:
 
 
 def main() -> int:
-    """Compare Git with what this run computed; if they differ write report/update.patch."""
+    """Compare Git with what this run computed; write report/update.patch if they differ."""
     stale = state.read().stale
     committed = revisions.read_json("HEAD", METRICS.as_posix()) or {}
     computed = json.loads(METRICS.read_text("utf-8"))

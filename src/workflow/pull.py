@@ -16,7 +16,7 @@ from src.workflow.repro import CONFIRMED
 
 
 def fetch(paths: Iterable[str], sources: dict[str, str]) -> set[str]:
-    """Bring files from the cache or the first remote that has them; return those that none has."""
+    """Pull files from the cache or the first remote that has them; return those that none has."""
     absent = _absent(paths)
     for name, url in sources.items():
         if absent:
@@ -35,19 +35,19 @@ def plan(
     pointers: Collection[str],
     sources: dict[str, str],
 ) -> list[str]:
-    """Fetch what stages read, and no more.
+    """Pull what the stages read, and nothing else.
 
     Args:
         stages: what dvc.lock records.
         run: the stages that will run.
-        pointers: the files that .dvc files stand for.
-        sources: the remotes to ask, in this order.
+        pointers: the files that .dvc files point to.
+        sources: the remotes to pull from, in this order.
 
     Returns:
-        The stages to run besides, because nobody has what they make.
+        The other stages to run, because their outputs are on no remote.
 
     Raises:
-        UserError: nobody has a file that no stage makes.
+        UserError: a file that no stage makes is on no remote.
     """
     maker = {path: name for name, stage in stages.items() for path in stage.outs}
     tracked = {path for path in maker if _ignored(path)} | set(pointers)
@@ -57,24 +57,24 @@ def plan(
             asked = ", ".join(f"{name} ({url})" for name, url in sources.items()) or "none"
             raise UserError(
                 f"{', '.join(lost)}: neither in the cache nor on a remote that this run can read "
-                f"({asked}), so nothing was trained; whoever has the data: `dvc push`"
+                f"({asked}), so nothing was trained; if you have the data, run `dvc push`"
             )
         remade |= {maker[path] for path in absent}
     return [name for name in stages if name in remade and name not in run]
 
 
 def _ignored(path: str) -> bool:
-    """Tell whether Git leaves a file to DVC."""
+    """Tell whether Git ignores a file, so that DVC keeps it."""
     command = ["git", "check-ignore", "--quiet", "--", path]
     return subprocess.run(command, check=False).returncode == 0
 
 
 def pull(everything: bool, revision: str) -> None:
-    """Pull what this run needs, and note what the next steps have to run.
+    """Pull what this run needs, and note which stages the next steps have to run.
 
     Args:
         everything: whether all stages will run.
-        revision: the champion's. Results that are the same there were confirmed there.
+        revision: the champion's. Results that are the same there were checked there.
     """
     known = state.read()
     if not known.source:
@@ -91,7 +91,7 @@ def pull(everything: bool, revision: str) -> None:
     state.note(pulled=True, everything=everything, stale=changed, confirm=confirm, remade=remade)
     print(f"stages whose inputs changed: {', '.join(changed) or 'none'}")
     if remade:
-        print(f"stages that run again because nobody has their outputs: {', '.join(remade)}")
+        print(f"stages that run again because their outputs are on no remote: {', '.join(remade)}")
 
 
 def _same_results(locked: dict[str, Any], revision: str) -> bool:

@@ -1,4 +1,4 @@
-"""Push to the remote, then make sure that it holds every output."""
+"""Push to the remote, then check that it holds every output."""
 
 import json
 import os
@@ -9,21 +9,21 @@ from src.workflow.remote import dvc
 
 
 def main() -> None:
-    """Push to the remote, then make sure that it holds every output."""
+    """Push to the remote, then check that it holds every output."""
     known = state.read()
     if not known.source:
         raise UserError("run `python -m src.workflow.source` first")
     if known.source == "cache":
         if os.environ.get("DVC_REMOTE_URL"):
             raise UserError(f"nothing was pushed: data from the cache: {known.why}")
-        # A new project, before anyone has set a secret.
+        # A new project: nobody has set a secret yet.
         print(f"::warning::nothing was pushed: data from the cache: {known.why}")
         return
     name, url = next(iter(known.sources.items()))
     dvc(name, url, "push", "--remote", name)
     status = json.loads(dvc(name, url, "data", "status", "--not-in-remote", "--json"))
     if lacking := sorted({*status.get("not_in_remote", []), *status.get("not_in_cache", [])}):
-        raise UserError(f"remote {name} ({url}) lacks {', '.join(lacking)} after the push")
+        raise UserError(f"remote {name} ({url}) does not hold {', '.join(lacking)} after the push")
     state.note(pushed=url)
     print(f"pushed to {name} ({url}), which holds every output")
 

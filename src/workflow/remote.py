@@ -1,4 +1,4 @@
-"""DVC against a remote, with the cause of a failure in a few words."""
+"""Run DVC with a remote, and say in a few words why it failed."""
 
 import os
 import re
@@ -7,13 +7,13 @@ import sys
 
 from src.shared.errors import UserError
 
-# Some stores that speak S3 send a whole file's checksum along with a part of it.
+# Some stores that speak S3 send the checksum of a whole file with a part of it.
 VARIABLES = {
     "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
     "AWS_MAX_ATTEMPTS": "1",  # s3fs tries five times itself
 }
 
-# What DVC's message holds, and what it means.
+# Patterns of DVC's messages, and what they mean.
 CAUSES = {
     "NoSuchBucket|bucket does not exist": "the bucket does not exist",
     "NoCredentials|Unable to locate credentials|no credentials": "there are no credentials",
@@ -25,7 +25,7 @@ CAUSES = {
 
 
 def cause_of(message: str) -> str:
-    """Return in a few words why DVC could not reach a remote, and what it said itself."""
+    """Return why DVC could not reach a remote, in a few words, and DVC's own message."""
     said = [line for line in message.splitlines() if line.startswith("ERROR")] or [message.strip()]
     line = said[0].removeprefix("ERROR: ").removeprefix("unexpected error - ")
     for pattern, cause in CAUSES.items():
@@ -35,12 +35,12 @@ def cause_of(message: str) -> str:
 
 
 def dvc(remote: str, url: str, *arguments: str) -> str:
-    """Run DVC against a remote and return what it prints; with --quiet it would hide the cause.
+    """Run DVC with a remote and return what it prints.
 
     Raises:
-        UserError: it failed. The message names the remote and the cause.
+        UserError: DVC failed. The message names the remote and the cause.
     """
-    # A variable or secret that is not set comes from the workflow as an empty one.
+    # The workflow passes a variable or secret that is not set as an empty one.
     variables = {key: value for key, value in os.environ.items() if value} | VARIABLES
     done = subprocess.run(
         [sys.executable, "-m", "dvc", *arguments],
@@ -50,7 +50,7 @@ def dvc(remote: str, url: str, *arguments: str) -> str:
         errors="replace",
         check=False,
     )
-    # A pull without all the data is rc 1; what is missing is seen by looking.
+    # A pull that does not find all data ends with 1, too; the caller looks which files are there.
     if done.returncode and "Checkout failed" not in done.stderr:
         raise UserError(f"dvc {arguments[0]}: remote {remote} ({url}): {cause_of(done.stderr)}")
     return done.stdout

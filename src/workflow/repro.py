@@ -1,11 +1,10 @@
 """Run the pipeline, or its beginning, in the workflow: DVC's `repro`, timed.
 
-DVC's verdict that nothing changed is not taken for data and metrics: where DVC has no reason to
-run validate or evaluate, they are run without it, on what their inputs are now.
+For data and metrics DVC's word that nothing changed is not enough: where DVC has no reason to run
+validate or evaluate, the workflow runs them itself, on the inputs as they are now.
 """
 
 import argparse
-import re
 import subprocess
 import sys
 import time
@@ -15,14 +14,12 @@ from src.shared.errors import UserError
 from src.shared.pipeline import Stage
 from src.workflow import state
 
-# Stages whose word is not taken: where DVC has no reason to run them, they are run without it.
+# Stages whose results in Git are checked by running them, where DVC has no reason to run them.
 CONFIRMED = ("validate", "evaluate")
-
-STARTED = re.compile(r"(?:Running stage|Stage) '([\w@-]+)'(:| didn't change| is cached)")
 
 
 def run(*command: str) -> dict[str, float]:
-    """Run a program of this Python, show what it prints, and time the stages that it names.
+    """Run a module of this Python, show what it prints, and time the stages that DVC runs.
 
     Returns:
         For each stage that ran, its seconds.
@@ -42,10 +39,10 @@ def run(*command: str) -> dict[str, float]:
         for line in process.stdout or ():
             print(line, end="", flush=True)
             now = time.monotonic()
-            if said := STARTED.match(line):
+            if line.startswith(("Running stage '", "Stage '")):  # DVC starts one, or skips one
                 if stage:
                     seconds[stage] = round(now - since, 2)
-                stage, since = (said[1], now) if said[2] == ":" else ("", now)
+                stage, since = line.split("'")[1] if line.startswith("Running") else "", now
             if line.startswith("error: ") or (line.startswith("ERROR: ") and not error):
                 error = line.split(": ", 1)[1].strip()
     if stage:
@@ -58,7 +55,7 @@ def run(*command: str) -> dict[str, float]:
 
 
 def main() -> None:
-    """Run what is stale or missing of the pipeline, and confirm what DVC takes for granted."""
+    """Run the stages that are stale or missing, and check results that DVC takes as they are."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("target", nargs="?", help="the last stage to run")
     target = parser.parse_args().target
@@ -72,8 +69,8 @@ def main() -> None:
     seconds = dict(known.seconds)
     targets = [target] if target else []
     if known.everything:
-        # What a first call has made, a second one does not make again; but stages that dvc.lock
-        # does not know yet may come before it.
+        # The second call does not repeat the stages that the first one ran; but a stage that is not
+        # in dvc.lock yet may come before them, so then all run.
         done = [name for name in seconds if name in stages]
         if not stages.keys() >= known.stale.keys():
             done = []

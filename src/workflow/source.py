@@ -1,4 +1,4 @@
-"""Where a run's data comes from: decided once, for the steps that pull and push."""
+"""Decide where a run's data comes from, once for all steps that pull and push."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ from src.workflow import state
 CONFIG, LOCAL = Path(".dvc/config"), Path(".dvc/config.local")
 CI = "ci"  # the name of the remote that DVC_REMOTE_URL stands for
 
-# What opens each kind of store; any one of them will do.
+# The variables that hold credentials for each kind of store; one of them is enough.
 CREDENTIALS = {
     "s3": ("AWS_ACCESS_KEY_ID", "AWS_ROLE_ARN"),
     "gs": ("GCP_CREDENTIALS",),
@@ -20,16 +20,16 @@ CREDENTIALS = {
     "ssh": ("DVC_SSH_KEY",),
 }
 
-# A server that does not answer must not hold a run up for longer than two minutes.
+# A server that does not answer may delay a run by two minutes at most.
 TIMEOUTS = {"read_timeout": "12", "connect_timeout": "12"}
 
 # Some stores that speak S3 send a whole file's checksum along with a part of it, so a pull of 50 MB
-# or more would fail: DVC compares with its own hash instead.
+# or more would fail. DVC checks its own hash instead.
 VERIFY = {"verify": "true"}
 
 
 def read_config(*paths: Path) -> RawConfigParser:
-    """Read DVC's configuration; later files go before earlier ones."""
+    """Read DVC's configuration; a later file overrides an earlier one."""
     config = RawConfigParser()
     config.read(paths, encoding="utf-8")
     return config
@@ -47,7 +47,7 @@ def remotes(config: RawConfigParser) -> dict[str, str]:
 
 
 def is_local(url: str) -> bool:
-    """Tell whether an address is a folder. A drive's letter is no scheme."""
+    """Tell whether an address is a folder. The letter of a drive is not a scheme."""
     return len(urlsplit(url).scheme) < 2
 
 
@@ -59,11 +59,11 @@ def decide(url: str, variables: dict[str, str]) -> tuple[str, str]:
         variables: the environment.
 
     Returns:
-        remote, cache or embedded, and why.
+        remote, cache or embedded; and the reason.
     """
     wanted = CREDENTIALS.get(urlsplit(url).scheme, ())
     if is_local(url) and not variables.get("DVC_REMOTE_URL"):
-        # GitHub hides variables from forks, so that this may be one of a repository with another.
+        # GitHub hides variables from forks: the repository may have another remote in a variable.
         return (
             "embedded",
             f"this run knows no other: {url}, and what main left in the Actions cache",
@@ -85,7 +85,7 @@ def _usable(name: str, variables: dict[str, str]) -> bool:
 
 
 def configure(name: str, url: str, variables: dict[str, str]) -> None:
-    """Write what Git should not hold into .dvc/config.local: address, time limits, key files."""
+    """Write address, time limits and key files to .dvc/config.local, which is not in Git."""
     local = read_config(LOCAL)
     scheme = urlsplit(url).scheme
     options = {"url": url} if name == CI else {}
@@ -112,7 +112,7 @@ def configure(name: str, url: str, variables: dict[str, str]) -> None:
 
 
 def _keep(name: str, secret: str) -> str:
-    """Write a secret where only this user reads it and Git does not look; return the path."""
+    """Write a secret to a file that only this user can read and Git ignores; return the path."""
     path = Path(".dvc/tmp", name).resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(mode=0o600)
@@ -121,8 +121,8 @@ def _keep(name: str, secret: str) -> str:
 
 
 def main() -> None:
-    """Decide where the data comes from; say it in the log, in the findings and to the workflow."""
-    # What a commit may hold there is no finding of this run.
+    """Decide where the data comes from; tell the log, the next steps and GitHub."""
+    # A commit may hold such a folder: it says nothing about this run.
     shutil.rmtree(REPORT, ignore_errors=True)
     variables = dict(os.environ)
     committed = remotes(read_config(CONFIG))

@@ -1,4 +1,4 @@
-"""Which stages were not run after their inputs last changed. The data itself is not needed."""
+"""Find the stages that have not run since their inputs changed; the data itself is not needed."""
 
 import json
 import subprocess
@@ -17,15 +17,15 @@ from src.shared.pipeline import Stage
 def stale_stages(
     status: dict[str, list[Any]], stages: dict[str, Stage], pointers: dict[str, str]
 ) -> dict[str, str]:
-    """List the stages that were not run after their inputs last changed.
+    """List the stages that have not run since their inputs changed.
 
     Args:
         status: what `dvc status --json` says.
         stages: what dvc.lock records.
-        pointers: for each file that a .dvc file stands for, its hash.
+        pointers: for each file that a .dvc file points to, its hash.
 
     Returns:
-        For each such stage what changed. Data that is merely not here is no change.
+        For each such stage, what changed. Data that is only missing here is not a change.
     """
     made = {path: md5 for stage in stages.values() for path, md5 in stage.outs.items()} | pointers
     found = {}
@@ -55,7 +55,7 @@ def _changes(status: list[Any], made: Collection[str]) -> list[str]:
 
 
 def read_pointers() -> dict[str, str]:
-    """Return, for each file that a .dvc file in Git stands for, its hash."""
+    """Return the hash of each file that a .dvc file in Git points to."""
     found = {}
     for name in filter(None, git("ls-files", "-z", "--", "*.dvc").split("\0")):
         content = YAML(typ="safe").load(Path(name).read_text("utf-8"))
@@ -65,7 +65,7 @@ def read_pointers() -> dict[str, str]:
 
 
 def find_stale(stages: dict[str, Stage]) -> dict[str, str]:
-    """Ask DVC what changed since dvc.lock was written; see `stale_stages`."""
+    """Ask DVC what has changed since dvc.lock was written; see `stale_stages`."""
     command = [sys.executable, "-m", "dvc", "status", "--json"]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     if done.returncode:

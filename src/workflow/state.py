@@ -1,4 +1,4 @@
-"""What a run of the workflow has found so far, for the steps that follow and for the report."""
+"""What a run of the workflow has found so far: for later steps and for the report."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -16,21 +16,21 @@ PLACES = {"remote": "remote", "cache": "cache", "embedded": "embedded remote"}
 
 @dataclass(frozen=True)
 class State:
-    """The facts that one step notes for the next ones.
+    """The facts that a step writes down for the steps after it.
 
     Attributes:
-        source: where the data comes from: remote, cache or embedded; empty until that is decided.
-        why: the reason for it.
-        sources: the address of each remote to ask, in this order.
-        pulled: whether the step that pulls data has run; the next four are its.
-        everything: whether all stages run, whatever has changed.
-        confirm: whether the results in Git were not confirmed elsewhere.
-        stale: the stages whose inputs changed after their last run, and what changed.
-        remade: the stages that run again because nobody has their outputs.
+        source: where the data comes from: remote, cache or embedded; empty if not decided yet.
+        why: the reason for this source.
+        sources: the remotes to pull from, in this order: name and address.
+        pulled: whether the step "dvc pull" has run; it sets the next four.
+        everything: whether all stages must run, even those that have not changed.
+        confirm: whether this run must check the results in Git, as no other run has.
+        stale: the stages whose inputs have changed since they last ran, and what changed.
+        remade: the stages that run again because their outputs are on no remote.
         seconds: how long each stage that has run took.
-        wrong: the metrics in Git that are not what this run computed.
-        pushed: the address that was pushed to.
-        problem: what stopped the run.
+        wrong: the metrics in Git that differ from what this run computed.
+        pushed: the address of the remote that was pushed to.
+        problem: the error that stopped the run.
     """
 
     source: str = ""
@@ -48,28 +48,28 @@ class State:
 
 
 def read() -> State:
-    """Read all that earlier steps have noted.
+    """Read what earlier steps have written down.
 
     Raises:
-        UserError: the file is not what a step has written.
+        UserError: the file was not written by the workflow.
     """
     if not STATE.exists():
         return State()
     try:
         return State(**files.read_json(STATE, "remove it"))
     except TypeError:
-        raise UserError(f"{STATE.as_posix()}: not what the workflow writes; remove it") from None
+        raise UserError(f"{STATE.as_posix()}: the workflow did not write this; remove it") from None
 
 
 def note(**facts: Any) -> None:
-    """Add facts to what is known; a fact that is known already is replaced."""
+    """Write down facts; a new value replaces an earlier one."""
     state = replace(read(), **facts)
     with files.replacing(STATE) as (draft,):
         files.write_json(draft, asdict(state))
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:
-    """Run a step's `main` and end the process; what stops it is noted for the report."""
+    """Run a step's `main` and end the process; note the error for the report, if there is one."""
 
     def noting() -> int | None:
         try:

@@ -6,7 +6,6 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.linear_model import LogisticRegression
 
 from src import features
 from src.shared import tables
@@ -21,62 +20,6 @@ FOREST = "sklearn.ensemble.RandomForestClassifier"
 
 def settings(task: str = "binary", **sections) -> Params:
     return parse(Params, settings_of(task, **sections))
-
-
-def fitted(frame: pd.DataFrame):
-    described = features.describe(frame, ["ripe", None])
-    return features.build_pipeline(described, LogisticRegression()).fit(frame, frame["ripe"])
-
-
-def test_columns_are_described_by_their_kind():
-    found = features.describe(fruit(), ["ripe", None])
-    assert {feature.name: feature.kind for feature in found} == {
-        "size": "numeric",
-        "seeds": "numeric",
-        "organic": "boolean",
-        "colour": "categorical",
-        "picked": "date",
-    }
-    assert [feature.dtype for feature in found][:3] == ["float64", "int64", "bool"]
-
-
-def test_model_takes_raw_rows_with_what_it_has_not_seen():
-    model = fitted(fruit())
-    rows = fruit(6)
-    rows.loc[0, "colour"] = "blue"
-    rows.loc[1, ["size", "colour", "picked"]] = None
-    rows["seeds"] = rows["seeds"].astype("float64").where(rows.index != 2)
-    rows["organic"] = rows["organic"].astype("object").where(rows.index != 3)
-    rows = rows.assign(extra=1)[["extra", "picked", "colour", "organic", "seeds", "size"]]
-    probabilities = model.predict_proba(rows)
-    assert probabilities.shape == (6, 2)
-    assert np.isfinite(probabilities).all()
-
-
-def test_scale_and_missing_values_of_one_row_do_not_depend_on_the_others():
-    model, rows = fitted(fruit()), fruit(20)
-    together = model.predict_proba(rows)
-    alone = np.vstack([model.predict_proba(rows.iloc[[at]]) for at in range(20)])
-    np.testing.assert_allclose(alone, together)
-
-
-def test_dates_that_stand_for_never_are_taken():
-    parts = features.date_parts(pd.DataFrame({"d": pd.to_datetime(["9999-12-31"])}))
-    assert parts.iloc[0].tolist() == [2932896.0, 12.0, 4.0]
-
-
-def test_dates_become_days_month_and_weekday():
-    frame = pd.DataFrame({"d": [pd.Timestamp("1970-01-02 12:00"), pd.NaT]})
-    parts = features.date_parts(frame)
-    assert list(parts) == ["d_days", "d_month", "d_weekday"]
-    assert parts.iloc[0].tolist() == [1.5, 1.0, 4.0]  # a Friday
-    assert parts.iloc[1].isna().all()
-
-
-def test_many_categories_are_limited():
-    names = [f"n{at % 300}" for at in range(900)]
-    frame = pd.DataFrame({"name": names, "ripe": ["yes", "no"] * 450})
-    assert fitted(frame)[:-1].transform(frame).shape[1] <= 101
 
 
 @pytest.mark.parametrize(
@@ -142,11 +85,6 @@ def test_sidecar_describes_the_model(project, run, task):
     assert list(facts["example"]["row"]) == [feature["name"] for feature in facts["features"]]
     answer = facts["example"]["answer"]
     assert answer.get("class", answer.get("value")) == predicted[frame.notna().all(axis=1).argmax()]
-
-
-def test_text_with_many_values_has_no_known_categories():
-    frame = pd.DataFrame({"few": ["b", "a", None] * 50, "many": [f"n{at}" for at in range(150)]})
-    assert features.categories(frame, features.describe(frame, [])) == {"few": ["a", "b"]}
 
 
 def test_training_again_gives_the_same_files(project, run):

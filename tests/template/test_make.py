@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tests.dvc_runs import call
+from tests.dvc_runs import call, dvc, git
 from tests.projects import ROOT
 from tests.template.clones import MADE, assert_as_committed, clone
 
@@ -22,7 +22,7 @@ def test_help_lists_every_target_in_a_line() -> None:
     assert {words[1] for words in listed} == set(targets) - STEPS
 
 
-def test_second_repro_installs_and_runs_nothing(tmp_path: Path) -> None:
+def test_a_clone_makes_what_is_committed_and_a_second_repro_nothing(tmp_path: Path) -> None:
     folder = clone(tmp_path)
     first = call(folder, "make", "repro").out
     assert "Installing" in first
@@ -35,3 +35,10 @@ def test_second_repro_installs_and_runs_nothing(tmp_path: Path) -> None:
     assert "Installing" not in second
     assert "Running stage" not in second
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+
+    objects = git(folder, "ls-files", "data/remote").splitlines()
+    dvc(folder, "push")
+    stored = [path for path in (folder / "data/remote").rglob("*") if path.is_file()]
+    assert len(stored) > len(objects)
+    assert_as_committed(folder)
+    assert git(folder, "ls-files", "--others", "--exclude-standard") == ""

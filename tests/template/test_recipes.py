@@ -115,9 +115,11 @@ def check_change(project: Path, before: Path) -> Result:
     now, then = metrics_of(project), metrics_of(before)
     assert now != then
     assert metrics_of(project, "train") != metrics_of(before, "train")
-    plots = ("roc", "predicted")  # of classes, of a number
-    paths = [f"metrics/evaluate/plots/custom/{name}.json" for name in plots]
-    assert any((project / path).read_text() != (before / path).read_text() for path in paths)
+    drawn = [
+        {path.name: path.read_text() for path in (folder / "metrics").glob("*/plots/custom/*.json")}
+        for folder in (project, before)
+    ]
+    assert drawn[0] != drawn[1]
     report = report_of(project)
     for name, value in now.items():
         assert re.search(rf"\| `{name}` \| {value:.4f} ", report), report

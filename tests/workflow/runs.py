@@ -156,7 +156,11 @@ class Hub:
         )
         sha = known.stdout.strip() if known.returncode == 0 else "0" * 40
         payload = {"before": sha, "forced": False}
-        return self._run(clone, "push", payload, status, workflow="cd.yml", job="train")
+        workflows = (clone / ".github/workflows").glob("*.yml")
+        [caller] = [
+            path.name for path in workflows if "uses: ./.github/" in path.read_text("utf-8")
+        ]
+        return self._run(clone, "push", payload, status, workflow=caller, job="train")
 
     def _run(
         self,

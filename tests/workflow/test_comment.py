@@ -115,7 +115,7 @@ def test_a_commit_that_is_no_pull_requests_head_gets_none(post, monkeypatch, nam
 def test_a_run_that_left_no_report_gets_none(github, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["comment", str(tmp_path / "report.md")])
     comment.main()
-    assert capsys.readouterr().out == "the run left no report: nothing to comment\n"
+    assert capsys.readouterr().out == "the run wrote no report: there is nothing to post\n"
     assert len(github.comments) == 1
 
 

@@ -127,7 +127,7 @@ def test_a_push_is_believed_when_the_remote_holds_all(clone, s3):
         if path.is_file():
             path.unlink()
     said = push(clone, s3, 1)
-    assert "lacks data/prepared/test.parquet" in said
+    assert "does not hold data/prepared/test.parquet" in said
 
 
 def test_a_stage_that_never_ran_is_run(clone):
