@@ -105,7 +105,7 @@ def _rows(**columns: np.ndarray) -> list[dict[str, Any]]:
 
 
 def as_table(predictions: Predictions) -> pa.Table:
-    """Lay the predictions out as a table: what is predicted, and the probability of each class."""
+    """Return the predictions as a table: what is predicted, and the probability of each class."""
     columns = {"predicted": predictions.predicted}
     if predictions.probabilities and predictions.scores is not None:
         for label, scores in zip(predictions.classes or [], predictions.scores.T, strict=True):
@@ -114,7 +114,7 @@ def as_table(predictions: Predictions) -> pa.Table:
 
 
 def main() -> None:
-    """Read the model and the test split, write its predictions, metrics, intervals and plots."""
+    """Read the model and the test split, write predictions, metrics, intervals and plots."""
     settings = params.load().evaluate
     known = sidecar.read(SIDECAR)
     model = load_model(MODEL, known)

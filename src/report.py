@@ -30,7 +30,7 @@ MARKDOWN, HTML = REPORT / "report.md", REPORT / "report.html"
 
 @dataclass(frozen=True)
 class Run:
-    """What is known of the run besides its files. On a desk that is nothing.
+    """What is known of the run besides its files: in the workflow more than on a desk.
 
     Attributes:
         failed: why it stopped; empty if it did not.
@@ -50,10 +50,10 @@ class Run:
 
 
 def loosened(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Say which bounds are looser than they were.
+    """List the bounds that are looser than they were.
 
     Args:
-        old: the champion's section `gate`; what is no bound in it is passed over.
+        old: the champion's section `gate`; whatever is not a bound in it is ignored.
         new: this one's.
     """
     found, bounds = [], _bounds(new)
@@ -121,7 +121,7 @@ def metric_rows(
     intervals: dict[str, Any],
     verdicts: list[dict[str, Any]],
 ) -> Sequence[tuple[str, ...]]:
-    """Lay the metrics out beside the champion's; those with a bound first."""
+    """Return the table of the metrics beside the champion's; those with a bound come first."""
     judged = {verdict["metric"]: verdict for verdict in verdicts}
     rows = []
     for name in dict.fromkeys([*judged, *metrics]):
@@ -144,7 +144,7 @@ def metric_rows(
 
 
 def validation_blocks(report: dict[str, Any]) -> Iterator[Block]:
-    """Say what validate found."""
+    """Yield what validate found."""
     yield "## Validation"
     violations = report.get("violations", [])
     train, test = report.get("train_rows", "?"), report.get("test_rows", "?")
@@ -223,9 +223,9 @@ def compose(revision: str, run: Run) -> Iterator[Block]:
     yield from run.notes
     yield "## Metrics"
     if rival is None:
-        yield "There is no champion: this is the first model."
+        yield "There is no champion yet: this is the first model."
     elif _test_split(_lock_at(rival.commit)) != _test_split(pipeline.read_lock()):
-        yield "The test split is not the champion's: the two were measured on different rows."
+        yield "The champion was measured on another test split, so the change is not exact."
     head = ("metric", "this run", "95 % interval", "champion", "change", "bound", "verdict")
     before = rival.metrics if rival else {}
     yield Table(head, metric_rows(metrics, before, _read(INTERVALS), verdicts))
@@ -234,7 +234,7 @@ def compose(revision: str, run: Run) -> Iterator[Block]:
     yield from validation_blocks(_read(VALIDATION))
     yield "## Parameters"
     changed = list(changes(there, here)) if there else []
-    yield Table(("setting", "champion", "here"), changed) if changed else "None has changed."
+    yield Table(("setting", "champion", "here"), changed) if changed else "No setting has changed."
     yield "## Stages"
     stages = dict.fromkeys([*pipeline.stages_of(pipeline.read_lock()), *run.seconds])
     rows = [

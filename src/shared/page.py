@@ -33,7 +33,7 @@ Block = str | Table | Plot
 
 
 def to_markdown(blocks: Iterable[Block]) -> str:
-    """Render for GitHub, which draws Mermaid itself."""
+    """Return the page as Markdown for GitHub, which draws Mermaid itself."""
     parts = []
     for block in blocks:
         if isinstance(block, Table):
@@ -107,7 +107,7 @@ svg text { font-size: 11px; fill: currentColor }
 
 
 def to_html(blocks: Iterable[Block]) -> str:
-    """Render as one page that needs nothing but itself."""
+    """Return the page as HTML that needs nothing but itself."""
     parts = []
     for block in blocks:
         if isinstance(block, Table):

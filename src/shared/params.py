@@ -1,4 +1,4 @@
-"""params.yaml as typed objects. What they do not know, they refuse."""
+"""params.yaml as typed objects. A key or a value that they do not know is refused."""
 
 import difflib
 from functools import lru_cache

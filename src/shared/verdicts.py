@@ -28,7 +28,7 @@ def read_metrics() -> dict[str, Any]:
     """Read what evaluate measured.
 
     Raises:
-        UserError: it has not run, or the file is not its own.
+        UserError: evaluate has not run, or something else wrote the file.
     """
     remedy = "run `dvc repro -f evaluate`"
     metrics = files.read_json(METRICS, remedy)
@@ -82,7 +82,7 @@ def _is_number(value: Any) -> bool:
 
 
 def table_of(verdicts: list[Verdict]) -> str:
-    """Lay the verdicts out as a text table."""
+    """Return the verdicts as a text table."""
     width = max(len("metric"), *(len(verdict.metric) for verdict in verdicts))
     lines = [f"{'metric':{width}}  {'value':>10}  {'bound':20}  verdict"]
     for verdict in verdicts:

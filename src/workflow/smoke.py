@@ -1,7 +1,7 @@
 """A smoke test: the real stages, in a temporary place, on a few hundred rows with a small model.
 
-It finds what breaks in seconds, before the pipeline itself is run. Its verdicts on data and model
-count for nothing: a sample may be too small for them.
+It finds what breaks in seconds, before the pipeline itself is run. What it says of data and model
+does not count, as a sample may be too small for that.
 """
 
 import contextlib
@@ -84,7 +84,7 @@ def main() -> None:
     settings = params.load()
     table = find_table(settings)
     if table is None:
-        print("smoke: no data is here, as no stage that reads any has changed: nothing to try")
+        print("smoke: nothing to try, as no stage that reads data has changed")
         return
     tables.require_column(
         settings.data.target, table.column_names, Path(settings.data.raw), "data.target"

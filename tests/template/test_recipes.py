@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from tests.dvc_runs import call, commit, dvc, repro
 from tests.projects import Result, fruit, write_table
-from tests.template.conftest import lend_environment, make
+from tests.template.conftest import ROOT, lend_environment, make
 from tests.template.recipes import follow, recipes
 
 # What the service and batch scoring answer, beside what the saved model and evaluate say.
@@ -190,3 +190,72 @@ def test_estimator(copy: Path, grown: Path) -> None:
     module = copy / "src/mine.py"
     module.write_text(module.read_text().replace("max_iter=20", "max_iter=2"))
     assert repro(copy) == MODEL_STAGES
+
+
+def test_a_stage_of_ones_own(copy: Path) -> None:
+    before = metrics_of(copy)
+    follow(copy, "A stage of your own between two others")
+    set_params(copy, sample={"rows": 60})
+    # All stages read params.py and paths.py.
+    ran = repro(copy)
+    assert set(ran) == {"prepare", "validate", "sample", "train", "evaluate", "gate"}
+    assert ran.index("prepare") < ran.index("sample") < ran.index("train")
+    commit(copy)
+    assert repro(copy) == []
+    assert metrics_of(copy) != before
+    assert "| sample |" in report_of(copy)
+    set_params(copy, sample={"rows": 61})
+    assert repro(copy) == ["sample", "train", "evaluate", "gate"]
+    set_params(copy, sample={"rows": "many"})
+    told = dvc(copy, "repro", status=255).err
+    assert "params.yaml: sample.rows is 'many'; allowed: a whole number, at least 1" in told
+    set_params(copy, sample={"rows": 60})
+    assert "every stage ran" in call(copy, "python", "-m", "src.workflow.smoke").out
+    run_tests(copy, "exact and sample or room or refused", "dvc_yaml", "rooms", "params")
+
+
+def test_a_metric_of_ones_own(copy: Path) -> None:
+    follow(copy, "A metric of your own")
+    assert repro(copy) == ["train", "evaluate", "gate"]
+    for stage in ("train", "evaluate"):
+        assert {"cost", "mcc", "accuracy"} <= metrics_of(copy, stage).keys()
+    ends = json.loads((copy / "metrics/evaluate/intervals.json").read_text())
+    for name in ("cost", "mcc"):
+        assert ends[name]["low"] < metrics_of(copy)[name] < ends[name]["high"]
+    verdicts = json.loads((copy / "metrics/gate.json").read_text())["verdicts"]
+    assert "cost" in [verdict["metric"] for verdict in verdicts]
+    report = report_of(copy)
+    assert re.search(r"\| `cost` \|.* to .*≤ 0.9 \| ✅", report)
+    assert re.search(r"\| `mcc` \|.* to ", report)
+    commit(copy)
+    # A higher cost is worse, though its bound leaves room for it.
+    measured = metrics_of(copy)
+    path = copy / "metrics/evaluate/metrics.json"
+    path.write_text(json.dumps(measured | {"cost": measured["cost"] + 0.2}))
+    said = call(copy, "python", "-m", "src.workflow.champion", "HEAD", status=1).out
+    assert "0.2 worse than the champion, allowed 0.1" in said
+    run_tests(copy, "sklearn or intervals or way or gate", "metrics", "gate", "imports")
+
+
+def test_a_plot_of_ones_own(copy: Path) -> None:
+    follow(copy, "A plot of your own")
+    assert repro(copy) == ["evaluate"]
+    assert 'title "Cumulative gain"' in report_of(copy)
+    assert "Cumulative gain" in (copy / "report/report.html").read_text("utf-8")
+    drawn = json.loads(dvc(copy, "plots", "diff", "HEAD", "--json").out)["data"]
+    [plot] = drawn["metrics/evaluate/plots/custom/gain.json"]
+    points = plot["content"]["data"]["values"]
+    assert points[-1]["share_of_rows"] == points[-1]["share_found"] == 1
+    shares = [point["share_found"] for point in points]
+    assert shares == sorted(shares)
+    assert sum(shares) / len(shares) > 0.6  # at random it would be a half
+    run_tests(copy, "drawn or draw", "evaluate")
+
+
+def run_tests(project: Path, chosen: str, *names: str) -> None:
+    """Run some of the project's own tests, and check style and types of its source."""
+    tests = [f"tests/pipeline/test_{name}.py" for name in names]
+    call(project, "python", "-m", "pytest", "-q", "-k", chosen, *tests)
+    call(project, "python", "-m", "ruff", "check", "src")
+    call(project, "python", "-m", "ruff", "format", "--check", "src")
+    call(project, "python", "-m", "mypy", "src", MYPY_CACHE_DIR=str(ROOT / ".mypy_cache"))
