@@ -23,8 +23,7 @@ CREDENTIALS = {
 # A server that does not answer must not hold a run up for longer than two minutes.
 TIMEOUTS = {"read_timeout": "12", "connect_timeout": "12"}
 
-# Some stores that speak S3 send a whole file's checksum along with a part of it, so a pull of 50 MB
-# or more would fail: DVC compares with its own hash instead.
+# Whoever can write to a remote could put another file there: DVC hashes what it pulls.
 VERIFY = {"verify": "true"}
 
 
@@ -88,13 +87,13 @@ def configure(name: str, url: str, variables: dict[str, str]) -> None:
     """Write what Git should not hold into .dvc/config.local: address, time limits, key files."""
     local = read_config(LOCAL)
     scheme = urlsplit(url).scheme
-    options = {"url": url} if name == CI else {}
+    options = VERIFY | ({"url": url} if name == CI else {})
     if scheme == "s3":
         given = {
             "endpointurl": variables.get("AWS_ENDPOINT_URL_S3"),
             "region": variables.get("AWS_REGION"),
         }
-        options |= TIMEOUTS | VERIFY | {key: value for key, value in given.items() if value}
+        options |= TIMEOUTS | {key: value for key, value in given.items() if value}
     if scheme == "gs":
         options["credentialpath"] = _keep("gcp.json", variables["GCP_CREDENTIALS"])
     if scheme == "ssh":
