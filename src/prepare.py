@@ -173,6 +173,8 @@ def main() -> None:
     """Read the raw table, write data/prepared/train.parquet and test.parquet."""
     settings = params.load()
     data, raw = settings.data, Path(settings.data.raw)
+    record = raw.with_name(f"{raw.name}.dvc")
+    files.require_recorded(raw, record, f"`dvc add {raw.as_posix()}`, or remove it and `dvc pull`")
     table = tables.read_raw(raw, data.drop)
     tables.require_column(data.target, table.column_names, raw, "data.target")
     if settings.prepare.column:
