@@ -77,6 +77,8 @@ def main() -> None:
     settings = params.load()
     split = splits.find(settings)
     data, raw = settings.data, Path(settings.data.raw)
+    record = raw.with_name(f"{raw.name}.dvc")
+    files.require_recorded(raw, record, f"`dvc add {raw.as_posix()}`, or remove it and `dvc pull`")
     table = tables.read_raw(raw, data.drop)
     tables.require_column(data.target, table.column_names, raw, "data.target")
     if settings.prepare.column:

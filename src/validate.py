@@ -103,7 +103,7 @@ def table_of(violations: list[Violation]) -> str:
 
 
 def _fit(text: str, width: int) -> str:
-    text = " ".join(text.split())
+    text = errors.plain(" ".join(text.split()))
     return (text if len(text) <= width else text[: width - 3] + "...").ljust(width)
 
 

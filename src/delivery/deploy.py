@@ -28,10 +28,11 @@ HARDENED = (
     "--tmpfs=/tmp:size=16m,mode=1777",
     "--cap-drop=ALL",
     "--security-opt=no-new-privileges",
+    "--pids-limit=512",  # threads count: the libraries start one for each processor
 )
 
 
-def deploy(image: str, environment: str, port: int, limit: float) -> bool:
+def deploy(image: str, environment: str, port: int, limit: float, memory: str) -> bool:
     """Replace the container that serves now by one of an image.
 
     Args:
@@ -39,6 +40,7 @@ def deploy(image: str, environment: str, port: int, limit: float) -> bool:
         environment: its name, such as staging.
         port: the host's port.
         limit: how many seconds the new container has to become ready.
+        memory: how much it may take, such as 2g; one that takes more is ended and started anew.
 
     Returns:
         Whether anything changed; nothing does if the image serves already.
@@ -62,6 +64,7 @@ def deploy(image: str, environment: str, port: int, limit: float) -> bool:
         docker("pull", "--quiet", image)
         name = f"--name={labels['service']}-{secrets.token_hex(4)}"
         flags = [name, *(f"--label={key}={value}" for key, value in labels.items()), *HARDENED]
+        flags += [f"--memory={memory}", f"--memory-swap={memory}"]  # the latter is of both
         serving = [docker("run", "--detach", f"--env=PORT={port}", *flags, image)]
         _wait(serving[0], limit)
         docker("update", "--restart=unless-stopped", serving[0])
@@ -120,14 +123,17 @@ def _wait(container: str, limit: float) -> None:
         time.sleep(0.5)
 
 
-def settings() -> tuple[int, float]:
-    """Read the variables PORT and READY_SECONDS."""
+def settings() -> tuple[int, float, str]:
+    """Read the variables PORT, READY_SECONDS and MEMORY."""
     port, limit = os.environ.get("PORT") or "8000", os.environ.get("READY_SECONDS") or "60"
     if not port.isdecimal() or not 0 < int(port) < 65536:
         raise UserError(f"PORT is {port!r}; allowed: a number from 1 to 65535")
     if not limit.isdecimal():
         raise UserError(f"READY_SECONDS is {limit!r}; allowed: a whole number")
-    return int(port), float(limit)
+    memory = os.environ.get("MEMORY") or "2g"
+    if not re.fullmatch(r"[1-9]\d*[mg]", memory):
+        raise UserError(f"MEMORY is {memory!r}; allowed: a size such as 500m or 2g")
+    return int(port), float(limit), memory
 
 
 def main() -> None:

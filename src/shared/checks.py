@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from src.shared.errors import UserError
+from src.shared.errors import UserError, plain
 from src.shared.paths import SCHEMA
 
 if TYPE_CHECKING:
@@ -108,4 +108,4 @@ def _violation(split: str, column: str, check: str, cases: pd.DataFrame) -> Viol
 
 def listed(values: list[object]) -> str:
     """Return the first few values as text."""
-    return ", ".join([*map(str, values[:SHOWN]), *(["..."] if len(values) > SHOWN else [])])
+    return ", ".join([*map(plain, values[:SHOWN]), *(["..."] if len(values) > SHOWN else [])])

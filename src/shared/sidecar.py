@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from src.shared import files
 from src.shared.errors import UserError
+from src.shared.paths import DVC_LOCK
 
 REMEDY = "run `dvc repro -f train`"
 
@@ -72,8 +73,9 @@ def read(path: Path) -> Sidecar:
     """Read what train wrote beside the model.
 
     Raises:
-        UserError: the file is missing, or is not a sidecar.
+        UserError: the file is missing, is not a sidecar, or is not the one that dvc.lock names.
     """
+    files.require_recorded(path, DVC_LOCK, REMEDY)
     content = files.read_json(path, REMEDY)
     try:
         return Sidecar(

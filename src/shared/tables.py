@@ -11,7 +11,9 @@ import pyarrow.compute
 import pyarrow.csv
 import pyarrow.parquet
 
+from src.shared import files
 from src.shared.errors import UserError
+from src.shared.paths import DVC_LOCK
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,8 +127,10 @@ def read_split(path: Path, *columns: str) -> "pd.DataFrame":
         columns: names of columns that it must have.
 
     Raises:
-        UserError: the file is missing, is not a Parquet file or lacks one of the columns.
+        UserError: the file is missing, is not the one that dvc.lock names, is not a Parquet file or
+            lacks one of the columns.
     """
+    files.require_recorded(path, DVC_LOCK, "run `dvc repro -f prepare`")
     try:
         frame = pa.parquet.read_table(path).to_pandas()
     except (OSError, pa.ArrowInvalid):

@@ -521,6 +521,10 @@ def change(sidecar: Callable[[dict[str, Any]], Any]) -> None:
             "models/model.json: not the sidecar",
         ),
         (lambda: Path("metrics/evaluate/metrics.json").unlink(), "metrics.json: not found"),
+        (
+            lambda: Path("dvc.lock").write_text("stages:\n  train:\n    outs: []\n"),
+            "models/model.json: not the file that dvc.lock names",
+        ),
     ],
 )
 def test_service_refuses_to_start(trained: Path, monkeypatch, damage, message):
