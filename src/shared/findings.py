@@ -21,7 +21,7 @@ NEARLY_ALL = 0.9  # from this share of distinct texts on, they are names or note
 PERFECT_OF_CLASSES, PERFECT_OF_NUMBERS = 0.97, 0.99
 
 MARKED = re.compile(r"[$€£¥%]")
-THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}([,.' \u00a0][0-9]{3})+([.,][0-9]+)?")
+THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}([,.' \u00a0][0-9]{3})+([.,][0-9]+)?")
 COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
 PATTERNS = {
     "foreign": re.compile(
