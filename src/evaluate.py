@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
@@ -104,9 +105,10 @@ def _rows(**columns: np.ndarray) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in values]
 
 
-def as_table(predictions: Predictions) -> pa.Table:
-    """Return the predictions as a table: what is predicted, and the probability of each class."""
-    columns = {"predicted": predictions.predicted}
+def as_table(predictions: Predictions, keys: pd.DataFrame) -> pa.Table:
+    """Return the predictions as a table: key, what is predicted, the probability of each class."""
+    columns: dict[str, Any] = {name: keys[name] for name in map(str, keys.columns)}
+    columns["predicted"] = predictions.predicted
     if predictions.probabilities and predictions.scores is not None:
         for label, scores in zip(predictions.classes or [], predictions.scores.T, strict=True):
             columns[f"probability_{label}"] = scores
@@ -118,7 +120,7 @@ def main() -> None:
     settings = params.load().evaluate
     known = sidecar.read(SIDECAR)
     model = load_model(MODEL, known)
-    columns = [known.target, *(feature.name for feature in known.features)]
+    columns = [known.target, *known.key, *(feature.name for feature in known.features)]
     frame = tables.read_split(TEST, *columns)
     actual = frame[known.target].to_numpy()
     predictions = predict(model, frame, actual, known.task, known.positive)
@@ -131,7 +133,7 @@ def main() -> None:
             for name, points in plots(predictions, settings.seed).items():
                 live.log_plot(name, points, *AXES[name])
         files.write_json(draft / "intervals.json", ends)
-        pa.parquet.write_table(as_table(predictions), table_draft)
+        pa.parquet.write_table(as_table(predictions, frame[known.key]), table_draft)
     for name, value in values.items():
         print(f"{name:20} {value:9.4f}   95 % from {ends[name]['low']} to {ends[name]['high']}")
 
