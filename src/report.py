@@ -35,7 +35,7 @@ MARKDOWN, HTML = REPORT / "report.md", REPORT / "report.html"
 
 @dataclass(frozen=True)
 class Run:
-    """What is known of the run besides its files: in the workflow more than on a desk.
+    """What is known of the run besides its files: more on GitHub than on a desk.
 
     Attributes:
         failed: why it stopped; empty if it did not.
