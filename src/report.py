@@ -14,6 +14,7 @@ from typing import Any
 from src.shared import champion, errors, files, pipeline, revisions
 from src.shared.page import Block, Plot, Table, to_html, to_markdown
 from src.shared.paths import (
+    BASELINE,
     DVC_LOCK,
     DVC_YAML,
     INTERVALS,
@@ -120,8 +121,17 @@ def metric_rows(
     champion: dict[str, Any],
     intervals: dict[str, Any],
     verdicts: list[dict[str, Any]],
+    baseline: dict[str, Any],
 ) -> Sequence[tuple[str, ...]]:
-    """Return the table of the metrics beside the champion's; those with a bound come first."""
+    """Return the table of the metrics; those with a bound come first.
+
+    Args:
+        metrics: what evaluate measured.
+        champion: the same of the champion.
+        intervals: for each metric its `low` and `high` end, with a `note`.
+        verdicts: the gate's.
+        baseline: the metrics of a model that does not look at the features.
+    """
     judged = {verdict["metric"]: verdict for verdict in verdicts}
     rows = []
     for name in dict.fromkeys([*judged, *metrics]):
@@ -133,7 +143,8 @@ def metric_rows(
             (
                 f"`{name}`",
                 _text(value),
-                f"{_text(ends['low'])} to {_text(ends['high'])}" if ends else "-",
+                _interval(ends),
+                _text(baseline.get(name)),
                 _text(was),
                 _difference(value, was),
                 ", ".join(bound),
@@ -141,6 +152,13 @@ def metric_rows(
             )
         )
     return rows
+
+
+def _interval(ends: dict[str, Any]) -> str:
+    if ends.get("low") is None:
+        return "-"
+    note = f" ({ends['note']})" if ends.get("note") else ""
+    return f"{_text(ends['low'])} to {_text(ends['high'])}{note}"
 
 
 def validation_blocks(report: dict[str, Any]) -> Iterator[Block]:
@@ -212,7 +230,8 @@ def compose(revision: str, run: Run) -> Iterator[Block]:
         revision: the champion's branch or commit.
         run: what is known of the run.
     """
-    verdicts = _read(run.verdicts).get("verdicts", [])
+    judged = _read(run.verdicts)
+    verdicts = judged.get("verdicts", [])
     metrics = _read(METRICS)
     rival = champion.find(revision)
     here = revisions.parse_yaml(PARAMS.read_text("utf-8"))
@@ -220,15 +239,18 @@ def compose(revision: str, run: Run) -> Iterator[Block]:
     yield from headline(run, verdicts)
     for what in loosened(there.get("gate", {}), here.get("gate", {})):
         yield f"⚠️ A bound is loosened: {what}"
+    yield from (f"⚠️ {warning}" for warning in judged.get("warnings", []))
     yield from run.notes
     yield "## Metrics"
     if rival is None:
         yield "There is no champion yet: this is the first model."
     elif _test_split(_lock_at(rival.commit)) != _test_split(pipeline.read_lock()):
         yield "The champion was measured on another test split, so the change is not exact."
-    head = ("metric", "this run", "95 % interval", "champion", "change", "bound", "verdict")
+    head = ("metric", "this run", "95 % interval", "baseline", "champion", "change", "bound")
     before = rival.metrics if rival else {}
-    yield Table(head, metric_rows(metrics, before, _read(INTERVALS), verdicts))
+    rows = metric_rows(metrics, before, _read(INTERVALS), verdicts, _read(BASELINE))
+    yield Table((*head, "verdict"), rows)
+    yield "Baseline: the best of always the same answer, learned from the train split's target."
     yield "## Plots"
     yield from plot_blocks(revisions.parse_yaml(DVC_YAML.read_text("utf-8")).get("plots", []))
     yield from validation_blocks(_read(VALIDATION))
@@ -237,11 +259,11 @@ def compose(revision: str, run: Run) -> Iterator[Block]:
     yield Table(("setting", "champion", "here"), changed) if changed else "No setting has changed."
     yield "## Stages"
     stages = dict.fromkeys([*pipeline.stages_of(pipeline.read_lock()), *run.seconds])
-    rows = [
+    ran = [
         (name, "ran" if name in run.seconds else "unchanged", _seconds(run.seconds.get(name)))
         for name in stages
     ]
-    yield Table(("stage", "in this run", "seconds"), rows)
+    yield Table(("stage", "in this run", "seconds"), ran)
 
 
 def _lock_at(revision: str) -> dict[str, Any]:
