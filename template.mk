@@ -10,6 +10,15 @@ $(ESTIMATORS): requirements/estimators.txt | $(DEV)
 	@$(PY) -m uv pip install --quiet --target $(@D) --no-deps --require-hashes -r $<
 	@touch $@
 
+# The plug-in of each remote, and a server for Google's, in a folder of their own for their tests.
+REMOTES := .venv/remotes/installed
+test: $(REMOTES)
+
+$(REMOTES): $(patsubst %,requirements/%.txt,azure gcs ssh servers) | $(DEV)
+	@rm -rf $(@D)
+	@$(PY) -m uv pip install --quiet --target $(@D) --no-deps --require-hashes $(^:%=-r %)
+	@touch $@
+
 # The plug-in of each remote, on top of the pipeline's packages; the template's tools, on top of all.
 lock::
 	@for extra in gcs:dvc-gs azure:dvc-azure ssh:dvc-ssh; do \
@@ -21,5 +30,7 @@ lock::
 			$(call beyond,requirements/dev.txt) --output-file requirements/template.txt
 	@printf '%s\n' catboost lightgbm xgboost-cpu | \
 		$(LOCK) - --upgrade --no-deps --output-file requirements/estimators.txt
+	@echo gcp-storage-emulator | \
+		$(LOCK) - --upgrade --no-deps --output-file requirements/servers.txt
 
 -include benchmarks/bench.mk

@@ -144,7 +144,7 @@ def main() -> int:
         f"  cd {shlex.quote(folder)}\n"
         "  make repro    # environment, data, pipeline: a trained and gated model\n"
         "  make test     # lint, format, types and every test\n\n"
-        "Next: README.md says how to change the data, the model, the bound and the remote.\n"
+        "Next: README.md says how to change data, model, bound and remote.\n"
         "The settings are in params.yaml; the results will be in metrics/."
     )
     return 0

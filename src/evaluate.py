@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
@@ -116,9 +117,10 @@ def _rows(**columns: np.ndarray) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in values]
 
 
-def as_table(predictions: Predictions) -> pa.Table:
-    """Return the predictions as a table: what is predicted, and the probability of each class."""
-    columns = {"predicted": predictions.predicted}
+def as_table(predictions: Predictions, keys: pd.DataFrame) -> pa.Table:
+    """Return the predictions as a table: key, what is predicted, the probability of each class."""
+    columns: dict[str, Any] = {name: keys[name] for name in map(str, keys.columns)}
+    columns["predicted"] = predictions.predicted
     if predictions.probabilities and predictions.scores is not None:
         for label, scores in zip(predictions.classes or [], predictions.scores.T, strict=True):
             columns[f"probability_{label}"] = scores
@@ -131,7 +133,7 @@ def main() -> None:
     split, column, seed = splits.find(settings), settings.prepare.column, settings.evaluate.seed
     known = sidecar.read(SIDECAR)
     model = load_model(MODEL, known)
-    columns = [known.target, *(feature.name for feature in known.features)]
+    columns = [known.target, *known.key, *(feature.name for feature in known.features)]
     columns += [column] if column else []
     frame = tables.read_split(TEST, *columns)
     actual = frame[known.target].to_numpy()
@@ -150,7 +152,7 @@ def main() -> None:
                 live.log_plot(name, points, *AXES[name])
         files.write_json(draft / INTERVALS.name, {name: asdict(one) for name, one in found.items()})
         files.write_json(draft / BASELINE.name, plain)
-        pa.parquet.write_table(as_table(predictions), table_draft)
+        pa.parquet.write_table(as_table(predictions, frame[known.key]), table_draft)
     print(table_of(values, found, plain))
     absent = [name for name in METRICS if known.task in METRICS[name].tasks and name not in values]
     if absent:

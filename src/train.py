@@ -14,12 +14,13 @@ from sklearn.base import BaseEstimator, clone
 from tqdm import tqdm
 
 from src import features, splits
-from src.shared import errors, files, params, sidecar, tables
+from src.shared import errors, fields, files, params, sidecar, tables
 from src.shared.errors import UserError
 from src.shared.estimators import Candidate, candidates, distributions, make_estimator, paths, told
+from src.shared.fields import Format
 from src.shared.measure import headline, predict, six_digits
 from src.shared.model import answers, versions
-from src.shared.params import Params
+from src.shared.params import Data, Params
 from src.shared.paths import DVC_YAML, MODEL, SIDECAR, TRAIN, TRAINING, VALIDATION
 from src.shared.recorder import StageLive
 from src.shared.sidecar import Artifact, Example, Feature, Sidecar
@@ -102,9 +103,22 @@ def describe(
         estimator=settings.train.estimator,
         versions=versions(packages),
         example=example(model, frame, described, settings.task),
+        key=settings.data.key or [],
+        ignored=[
+            *filter(None, [settings.data.target, settings.prepare.column]),
+            *settings.data.drop,
+        ],
+        form=written(settings.data),
         data={TRAIN.as_posix(): files.sha256(TRAIN)},
         model=artifact,
     )
+
+
+def written(data: Data) -> Format:
+    """Return how the fields of the raw table are written, so that others are read like them."""
+    always = fields.MISSING if data.raw.endswith(".csv") else {""}
+    missing = sorted(always | {str(text).strip(fields.BLANKS) for text in data.missing})
+    return Format(data.separator, data.decimal, missing=tuple(missing))
 
 
 def example(
@@ -200,7 +214,7 @@ def main() -> None:
     )
     modules = {path.rpartition(".")[0] for path in paths(train.estimator, train.arguments)}
     require_dependencies(own_files(modules | set(sys.modules) - before))
-    described = features.describe(frame, (data.target, settings.prepare.column))
+    described = features.describe(frame, (data.target, settings.prepare.column, *(data.key or ())))
     if not described:
         raise UserError(f"{TRAIN.as_posix()}: has no column left to learn from")
     model = features.build_pipeline(described, estimator)

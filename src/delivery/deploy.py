@@ -1,11 +1,11 @@
 """`make deploy`: let an environment serve an image, without a moment in which nobody answers.
 
-The old and the new container share the host's network and, by SO_REUSEPORT, the port. The service
-opens its port only once its model has answered a known row right, so clients never reach one that
-is not ready, and whether it is ready is asked inside the new container on a socket of its own, so
-that nobody else can answer. When it is, the old container gets SIGTERM and finishes what it has
-begun. When it is not within the limit, it is removed, and the old one was never touched. All this
-goes through the `docker` command, so the engine may be another machine's (DOCKER_HOST).
+The old and the new container share the host's network and, by SO_REUSEPORT, the port. A service
+opens the port only after its model has answered a known row right, so clients never reach one that
+is not ready. The check runs inside the new container, on a socket of its own, so that no other
+service can answer it. When the new container is ready, the old one gets SIGTERM and finishes its
+requests. When it is not ready in time, it is removed, and the old one serves on, untouched. All
+this uses the `docker` command, so the engine may be on another machine (DOCKER_HOST).
 """
 
 import os
@@ -21,31 +21,33 @@ from src.shared.errors import UserError
 DIGEST = re.compile(r"\w[\w./:-]*@sha256:[0-9a-f]{64}")
 CHECK = ("/app/.venv/bin/python", "-m", "src.service.probe")
 
-# What the container may do: nothing but answer, with a bit of memory to put its socket in.
+# The container may only answer requests; /tmp, in memory, is for its socket.
 HARDENED = (
     "--network=host",
     "--read-only",
     "--tmpfs=/tmp:size=16m,mode=1777",
     "--cap-drop=ALL",
     "--security-opt=no-new-privileges",
+    "--pids-limit=512",  # threads count: the libraries start one for each processor
 )
 
 
-def deploy(image: str, environment: str, port: int, limit: float) -> bool:
-    """Serve an image in place of what serves now.
+def deploy(image: str, environment: str, port: int, limit: float, memory: str) -> bool:
+    """Replace the container that serves now by one of an image.
 
     Args:
         image: a repository with a digest, NAME@sha256:...
         environment: its name, such as staging.
         port: the host's port.
         limit: how many seconds the new container has to become ready.
+        memory: how much it may take, such as 2g; one that takes more is ended and started anew.
 
     Returns:
-        Whether anything changed: not if the image serves already.
+        Whether anything changed; nothing does if the image serves already.
 
     Raises:
-        UserError: the port is another service's, the image cannot be had or does not become ready.
-            What served serves on.
+        UserError: another service has the port, the image cannot be pulled, or its service is not
+            ready in time. The old container serves on.
     """
     require(image, environment)
     labels = {"service": service(environment), "serves": f"{image} on port {port}"}
@@ -62,6 +64,7 @@ def deploy(image: str, environment: str, port: int, limit: float) -> bool:
         docker("pull", "--quiet", image)
         name = f"--name={labels['service']}-{secrets.token_hex(4)}"
         flags = [name, *(f"--label={key}={value}" for key, value in labels.items()), *HARDENED]
+        flags += [f"--memory={memory}", f"--memory-swap={memory}"]  # the latter is of both
         serving = [docker("run", "--detach", f"--env=PORT={port}", *flags, image)]
         _wait(serving[0], limit)
         docker("update", "--restart=unless-stopped", serving[0])
@@ -73,18 +76,18 @@ def deploy(image: str, environment: str, port: int, limit: float) -> bool:
 
 
 def _require_port(port: int, service: str) -> None:
-    """Refuse a port of another service: the two would share it, and each other's clients."""
+    """Refuse the port of another service: the two would share it, and also their clients."""
     for container in docker("ps", "--quiet", "--filter", "label=serves").split():
         labels = inspect(container)["Config"]["Labels"]
         if labels["service"] != service and labels["serves"].endswith(f" on port {port}"):
-            raise UserError(f"port {port} is that of {labels['service']}; set PORT")
+            raise UserError(f"port {port} belongs to {labels['service']}; set PORT to another one")
 
 
 def require(image: str, environment: str) -> None:
-    """Check the digest and the name.
+    """Check the digest and the name of the environment.
 
     Raises:
-        UserError: they are not what is allowed.
+        UserError: one of them is not allowed.
     """
     if not DIGEST.fullmatch(image):
         raise UserError(f"IMAGE is {image!r}; allowed: a digest, as in NAME@sha256:64 digits")
@@ -93,7 +96,7 @@ def require(image: str, environment: str) -> None:
 
 
 def service(environment: str) -> str:
-    """Name the service of an environment; an engine may serve several projects."""
+    """Return the name of an environment's service; an engine may serve several projects."""
     return f"{project()}-{environment}"
 
 
@@ -116,18 +119,21 @@ def _wait(container: str, limit: float) -> None:
             said = docker("logs", "--tail=5", container, check=False, merge=True)
             docker("rm", "--force", container)
             reason = f"was not ready within {limit:g} s" if running else "ended"
-            raise UserError(f"the new container {reason}; what served before serves on. {said}")
+            raise UserError(f"the new container {reason}; the old one serves on. {said}")
         time.sleep(0.5)
 
 
-def settings() -> tuple[int, float]:
-    """Read PORT and READY_SECONDS of the environment."""
+def settings() -> tuple[int, float, str]:
+    """Read the variables PORT, READY_SECONDS and MEMORY."""
     port, limit = os.environ.get("PORT") or "8000", os.environ.get("READY_SECONDS") or "60"
     if not port.isdecimal() or not 0 < int(port) < 65536:
         raise UserError(f"PORT is {port!r}; allowed: a number from 1 to 65535")
     if not limit.isdecimal():
         raise UserError(f"READY_SECONDS is {limit!r}; allowed: a whole number")
-    return int(port), float(limit)
+    memory = os.environ.get("MEMORY") or "2g"
+    if not re.fullmatch(r"[1-9]\d*[mg]", memory):
+        raise UserError(f"MEMORY is {memory!r}; allowed: a size such as 500m or 2g")
+    return int(port), float(limit), memory
 
 
 def main() -> None:

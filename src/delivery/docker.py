@@ -1,4 +1,4 @@
-"""The `docker` command: what it prints, or its error in one line; and the project's name in it."""
+"""Run the `docker` command; name the project's images and containers."""
 
 import json
 import os
@@ -13,22 +13,24 @@ from src.shared.errors import UserError
 
 
 def docker(*arguments: str, check: bool = True, show: bool = False, merge: bool = False) -> str:
-    """Run `docker` on the engine that DOCKER_HOST names, or else on this machine's.
+    """Run `docker` with the engine that DOCKER_HOST names, or else with this machine's.
 
     Args:
         arguments: the command, as a list and not for a shell.
-        check: whether a failure is an error; if not, it gives an empty text.
-        show: let the user see what it prints, on stderr, instead of giving it back.
-        merge: give what it prints on stderr as well.
+        check: whether a failure is an error; if not, the result is an empty text.
+        show: print its output on stderr instead of returning it.
+        merge: return its stderr, too.
 
     Returns:
-        What it printed on stdout.
+        Its stdout.
 
     Raises:
-        UserError: there is no such program, or the command failed.
+        UserError: Docker is not installed, or the command failed.
     """
     if not os.environ.get("DOCKER_HOST"):
-        os.environ.pop("DOCKER_HOST", None)  # a secret that is not set comes as an empty text
+        os.environ.pop(
+            "DOCKER_HOST", None
+        )  # the workflow passes a secret that is not set as an empty text
     try:
         command = ["docker", *arguments]
         pipe = sys.stderr if show else subprocess.PIPE
@@ -49,13 +51,13 @@ def docker(*arguments: str, check: bool = True, show: bool = False, merge: bool 
 
 
 def inspect(name: str) -> dict[str, Any]:
-    """Return what the engine knows of a container or an image."""
+    """Return what the engine knows about a container or an image."""
     found: dict[str, Any] = json.loads(docker("inspect", name))[0]
     return found
 
 
 def project() -> str:
-    """Return the project's name, by which its images and containers are known."""
+    """Return the project's name, which its images and containers bear."""
     return str(_facts()["name"]).lower()
 
 

@@ -1,7 +1,7 @@
 """`make image`: build the image of this commit. `make publish` also pushes it.
 
-An image is one model for ever: its tag is the commit, and a commit that the registry has an image
-of keeps that image. What is passed on is the digest.
+An image holds one model for ever. Its tag is the commit; if the registry has an image of a commit
+already, that one stays. Other commands name the image by its digest.
 """
 
 import argparse
@@ -15,18 +15,18 @@ from src.shared.errors import UserError
 from src.shared.git import git
 from src.shared.paths import MODEL, SIDECAR
 
-# What the image is made of, besides the model and its metrics, which are the pipeline's.
+# What goes into the image, besides the model and its metrics, which the pipeline makes.
 SOURCES = ("src", "requirements/serve.txt", "Dockerfile", ".dockerignore")
 
 
 def build(repository: str) -> str:
-    """Build the image of this commit and give its name with the tag.
+    """Build the image of this commit and return its name with the tag.
 
     Args:
         repository: the image's name without a tag, such as ghcr.io/owner/name.
 
     Raises:
-        UserError: the sources are not those of the commit, or the model is not the sidecar's.
+        UserError: the sources are not committed, or the model is not the one of the sidecar.
     """
     changed = git("status", "--porcelain", "--", *SOURCES)
     if changed:
@@ -48,17 +48,17 @@ def build(repository: str) -> str:
 
 def digest(name: str) -> str:
     """Return the name of an image that the engine has pulled or pushed, with its digest."""
-    # Docker leaves its own registry's name out.
+    # Docker leaves out the name of its own registry.
     repository = name.rpartition(":")[0].removeprefix("docker.io/").removeprefix("library/")
     digests: list[str] = inspect(name)["RepoDigests"]
     return next(one for one in digests if one.startswith(f"{repository}@"))
 
 
 def _pull(name: str) -> bool:
-    """Pull an image; say whether the registry has it.
+    """Pull an image; return whether the registry has it.
 
     Raises:
-        UserError: that is not known, as the registry did not answer.
+        UserError: the registry did not answer.
     """
     try:
         docker("pull", "--quiet", name)
@@ -75,8 +75,10 @@ def publish(repository: str) -> str:
     if _pull(name):
         model = inspect(name)["Config"]["Labels"].get("model.sha256")
         if model != sidecar.read(SIDECAR).model.sha256:
-            raise UserError(f"{name}: is there already, with another model than models/model.json")
-        print(f"{name}: is there already; nothing to build", file=sys.stderr)
+            raise UserError(
+                f"{name}: exists with another model than models/model.json; make a new commit"
+            )
+        print(f"{name}: exists already; nothing to build", file=sys.stderr)
     else:
         build(repository)
         docker("push", name, show=True)
@@ -84,13 +86,15 @@ def publish(repository: str) -> str:
 
 
 def main() -> None:
-    """Build the image, or also push it and print its digest."""
+    """Build the image and print its name; or also push it and print its digest."""
     parser = argparse.ArgumentParser(prog="src.delivery.image")
     parser.add_argument("command", choices=["build", "publish"])
     command = parser.parse_args().command
     repository = os.environ.get("REPOSITORY", "").lower()  # registries refuse capitals
     if command == "publish" and not repository:
-        raise UserError("REPOSITORY is not set; allowed: where to push, as in ghcr.io/owner/name")
+        raise UserError(
+            "REPOSITORY is not set; set it to the address to push to, as in ghcr.io/owner/name"
+        )
     print(publish(repository) if command == "publish" else build(repository or project()))
 
 

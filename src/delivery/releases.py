@@ -1,9 +1,9 @@
 """Versions of the model and where they serve: `make models`, `make promote`, `make rollback`.
 
-GTO's tags are the record: `model@v1.0.0` on a commit whose dvc.lock and metrics are those of this
-model, with its image in the message, and `model#production#1` for each time that it went to
-production. Only tags are pushed, never a branch: where training on another machine gave another
-model than the dvc.lock on main names, the tag's commit is one beside main.
+They are recorded in GTO's tags: `model@v1.0.0` on a commit that holds the model's dvc.lock and
+metrics, with its image in the message, and `model#production#1` for each time that it went to
+production. Only tags are pushed, never a branch. If training on another machine gave another model
+than the one in main's dvc.lock, the tag is on a commit beside main.
 """
 
 import argparse
@@ -39,7 +39,7 @@ class Release:
 
     @property
     def order(self) -> list[int]:
-        """What to sort versions by."""
+        """The numbers to sort versions by."""
         return [int(part) for part in re.findall(r"\d+", self.version)]
 
 
@@ -62,9 +62,9 @@ def releases() -> list[Release]:
 
 
 def served(stage: str, known: list[Release]) -> list[Release]:
-    """Return the versions that served a stage, in that order: the last one serves now.
+    """Return the versions that served a stage, in that order; the last one serves now.
 
-    A version that came back takes back those that came after it: to them nobody wants to return.
+    A rollback removes the versions after the one that it returned to: they were taken back.
     """
     promotions = [
         (number, release) for release in known for number in release.promotions.get(stage, [])
@@ -81,7 +81,7 @@ def previous(stage: str, known: list[Release]) -> Release:
     """Return the version that served the stage before the current one.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no such version.
     """
     history = served(stage, known)
     if len(history) < 2:
@@ -94,13 +94,13 @@ def record(image: str, stage: str) -> tuple[Release, bool]:
     """Record that an image with the model of the working directory serves a stage.
 
     Returns:
-        The version, and whether anything was new.
+        The version, and whether anything new was recorded.
     """
     known = releases()
     same = [release for release in known if release.image == image]
     release = same[0] if same else _register(image, known)
     if served(stage, known)[-1:] == [release]:
-        _push(release, stage)  # which an earlier run may have failed to do
+        _push(release, stage)  # an earlier run may have failed to push
         return release, False
     return _assign(release, stage), True
 
@@ -118,7 +118,7 @@ def _register(image: str, known: list[Release]) -> Release:
 def _assign(release: Release, stage: str) -> Release:
     from gto import api
 
-    # Forced, as a version may come back after another one.
+    # Forced, as a version may return after another one.
     with _told():
         api.assign(".", NAME, stage, release.version, message=f"image {release.image}", force=True)
     release = next(one for one in releases() if one.version == release.version)
@@ -128,7 +128,7 @@ def _assign(release: Release, stage: str) -> Release:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Tell in one line why GTO could not make a tag: Git does not know who it is, as a rule."""
+    """Say in one line why GTO could not make a tag; most often Git has no user name."""
     from gto.exceptions import GTOException
     from scmrepo.exceptions import SCMError
 
@@ -148,8 +148,8 @@ def _push(release: Release, stage: str) -> None:
 def _commit(image: str, taken: set[str]) -> str:
     """Return a commit with the dvc.lock and the metrics of this model: HEAD, or one beside main.
 
-    Where the model is in no store, because the default remote is the folder that comes with the
-    repository, the commit brings the model's file along in that folder.
+    If the default remote is the folder in the repository, nobody has pushed the model to a store;
+    then the commit holds the model's file in that folder.
     """
     content = MODEL.read_bytes()
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
@@ -176,7 +176,7 @@ def _commit(image: str, taken: set[str]) -> str:
 
 
 def embedded() -> str | None:
-    """Return the default remote's folder if it is one of the repository's own, else nothing."""
+    """Return the folder of the default remote if it is in this repository, else None."""
     config = configparser.RawConfigParser()
     config.read([".dvc/config", ".dvc/config.local"], encoding="utf-8")
     default = config.get("core", "remote", fallback="")
@@ -187,7 +187,7 @@ def embedded() -> str | None:
 
 
 def table(known: list[Release]) -> str:
-    """List the versions, the latest first: stages, judged metrics, commit, image."""
+    """Return a table of the versions, the latest first: stages, judged metrics, commit, image."""
     lines = [f"{'version':9} {'serves':12} {'metrics':32} {'commit':8} image"]
     stages = sorted({stage for release in known for stage in release.promotions})
     serving = {stage: served(stage, known)[-1] for stage in stages}
@@ -203,7 +203,7 @@ def table(known: list[Release]) -> str:
 
 
 def main() -> None:
-    """List versions, record a promotion, or go back to the version before."""
+    """List the versions, record a promotion, or go back to the version before."""
     parser = argparse.ArgumentParser(prog="src.delivery.releases")
     parser.add_argument("command", choices=["models", "promote", "rollback"])
     command = parser.parse_args().command

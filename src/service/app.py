@@ -1,4 +1,4 @@
-"""The application: the trained model's answers over HTTP, and what is counted of them."""
+"""The application: the trained model answers over HTTP, and its requests are counted."""
 
 import asyncio
 import io
@@ -26,13 +26,13 @@ from src.shared.model import load_model, require_versions, versions
 from src.shared.paths import METRICS, MODEL, SIDECAR
 from src.shared.sidecar import Sidecar
 
-# A body larger than this is checked in a thread, so that others need not wait for it.
+# A body larger than this is checked in a thread, so that other requests need not wait.
 LARGE_BODY = 50_000
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one client may ask for, and all of them together."""
+    """How much one client may send, and all of them together."""
 
     body_bytes: int = 10_000_000
     held_bytes: int = 100_000_000  # of all bodies that are in memory at a time
@@ -44,14 +44,14 @@ class Limits:
 
 
 class Service:
-    """The model, how it is asked, and what is counted."""
+    """The model, the checks of its input, and the counters."""
 
     def __init__(self, limits: Limits) -> None:
         """Load the model of the working directory.
 
         Raises:
-            UserError: a file is missing or another than described, a library has another version,
-                or the model does not answer the sidecar's example as it did when it was trained.
+            UserError: a file is missing or does not match the sidecar, a library has another
+                version, or the model does not answer the sidecar's example as after training.
         """
         self.limits, self.sidecar = limits, sidecar.read(SIDECAR)
         require_versions(self.sidecar.versions)
@@ -90,7 +90,7 @@ class Service:
         )
 
     def _is_right(self, answers: Answers) -> bool:
-        """Compare with the example's answer; another machine may differ in a float's last bits."""
+        """Compare with the example's answer; on another machine the last bits may differ."""
         (answer,), expected = answers, self.sidecar.example.answer
         if answer.get("class") != expected.get("class"):
             return False
@@ -104,7 +104,7 @@ class Service:
         )
 
     async def ready(self) -> bool:
-        """Predict the known row."""
+        """Return whether the model answers the known row right."""
         return self._is_right(await self.batcher.answers(self.checker.columns(self.example)[0]))
 
     async def predict(self, request: Request) -> dict[str, Any]:
@@ -115,7 +115,7 @@ class Service:
             values that the train split did not have.
 
         Raises:
-            RequestError: the request is not one that can be answered.
+            RequestError: the request cannot be answered.
         """
         kind = request.headers.get("content-type", "application/json").lower()
         kind = kind.partition(";")[0].strip()
@@ -168,13 +168,15 @@ class Service:
                     if self.held > self.limits.held_bytes and body.tell() >= LARGE_BODY:
                         raise RequestError(503, "busy; try again in a moment")
         except TimeoutError:
-            raise RequestError(408, f"no whole body in {self.limits.body_seconds} s") from None
+            raise RequestError(
+                408, f"the body did not arrive in {self.limits.body_seconds} s"
+            ) from None
         except ClientDisconnect:
-            raise RequestError(400, "the body broke off") from None
+            raise RequestError(400, "the connection broke off in the middle of the body") from None
 
 
 class Measured:
-    """Counts and times what an application answers."""
+    """Count and time the answers of an application."""
 
     def __init__(self, app: Any, service: Service, paths: set[str]) -> None:
         """Wrap `app`; paths that are not among `paths` are counted together."""
@@ -217,7 +219,7 @@ def as_json(content: Any, status: int = 200, **headers: str) -> Response:
 
 
 def make_app(service: Service) -> FastAPI:
-    """Make the application: its routes, its documentation, its answer to errors."""
+    """Return the application: its routes, its documentation, its answers to errors."""
     app = FastAPI(
         title=f"Predicts {service.sidecar.target}",
         version=service.sidecar.model.sha256[:12],
@@ -231,7 +233,7 @@ def make_app(service: Service) -> FastAPI:
 
     @app.get("/health")
     async def health() -> Response:
-        """Tell that the process answers."""
+        """Answer as long as the process runs."""
         return as_json({"status": "ok"})
 
     @app.get("/ready", responses={503: {"description": "The model answers a known row wrong"}})
@@ -243,12 +245,12 @@ def make_app(service: Service) -> FastAPI:
 
     @app.get("/version")
     async def version() -> Response:
-        """Tell what runs: Git commit, model, its metrics, libraries."""
+        """Return what runs: Git commit, model, its metrics, versions of libraries."""
         return as_json(service.version)
 
     @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
-        """Return what was counted, for Prometheus."""
+        """Return the counters, for Prometheus."""
         text = generate_latest(service.registry)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -257,7 +259,7 @@ def make_app(service: Service) -> FastAPI:
         content: dict[str, Any] = {"detail": refused.detail}
         if refused.problems.kept:
             content["errors"] = refused.problems.listed()
-        # Of a client too slow to send its body nothing more is read.
+        # Nothing more is read from a client that was too slow to send its body.
         headers = {"connection": "close"} if refused.status == 408 else {}
         return as_json(content, refused.status, **headers)
 
@@ -271,7 +273,7 @@ def make_app(service: Service) -> FastAPI:
 
 
 def describe(known: Sidecar) -> dict[str, Any]:
-    """Describe /predict for OpenAPI, with the sidecar's example."""
+    """Return the description of /predict for OpenAPI, with the sidecar's example."""
     types = {"numeric": "number", "boolean": "boolean", "date": "string", "categorical": "string"}
     fields: dict[str, Any] = {}
     for feature in known.features:
@@ -292,7 +294,7 @@ def describe(known: Sidecar) -> dict[str, Any]:
     answered = {"application/json": {"example": {"predictions": [answer]}}}
     refused = {
         400: "Empty, or not JSON or CSV",
-        408: "No whole body in time",
+        408: "The body did not arrive in time",
         413: "Too large",
         415: "Neither JSON nor CSV by its content type",
         422: "No row, or wrong fields: each of each row",

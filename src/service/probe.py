@@ -1,7 +1,7 @@
-"""Ask the service of this container whether it is ready: prints "ready", or ends with status 1.
+"""Ask the service of this container whether it is ready: print "ready", or end with status 1.
 
-It asks on the container's own socket, as the port may be another container's too. It imports
-nothing heavy, as it runs every few seconds.
+It asks on the container's own socket, as another container may share the port. It imports nothing
+heavy, as it runs every few seconds.
 """
 
 import os
@@ -10,7 +10,7 @@ import sys
 
 
 def is_ready(path: str, seconds: float = 5) -> bool:
-    """Send GET /ready to the Unix socket `path`."""
+    """Return whether the service behind a Unix socket answers GET /ready with 200."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(seconds)
         try:

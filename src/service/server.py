@@ -1,8 +1,8 @@
 """The service's process: its sockets, its HTTP, its start and its end. `make serve` runs it.
 
-It listens only once the model has been loaded and has answered a known row right. With
-CHECK_SOCKET, the path of a Unix socket on which it can be asked alone (probe.py does), two of them
-may share a port (SO_REUSEPORT): the newer one takes all clients once it is ready.
+It listens only after the model has been loaded and has answered a known row right. CHECK_SOCKET
+names a Unix socket on which only this service answers (probe.py asks there). With it, two services
+may share a port (SO_REUSEPORT): the newer one gets all clients as soon as it is ready.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ from src.shared.errors import UserError
 class Protocol(H11Protocol):
     """Uvicorn's HTTP, with two differences.
 
-    A client that does not finish a request's head in time is cut off. And while the service stops,
-    a connection that is kept open is not cut off at once, as its client may be about to ask: it is
-    answered once more, with `Connection: close`.
+    A client that does not send the whole head of a request in time is cut off. While the service
+    stops, an open connection is not closed at once, as its client may be about to send a request:
+    that one is still answered, with `Connection: close`.
     """
 
     head_seconds = 10.0
@@ -35,23 +35,23 @@ class Protocol(H11Protocol):
     deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """Start to wait for a head."""
+        """Start to wait for the head of a request."""
         super().connection_made(transport)
         self._watch()
 
     def data_received(self, data: bytes) -> None:
-        """Wait no more once a head is there; or again, if this is the next one's beginning."""
+        """Stop waiting if the head is complete; start again if this begins the next one."""
         super().data_received(data)
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait for nothing more."""
+        """Stop waiting."""
         super().connection_lost(exc)
         self._stop()
 
     def shutdown(self) -> None:
-        """Let the client know, with the next answer or the one under way, that it is the last."""
-        last = self.server_state.default_headers  # which the answers to come begin with
+        """Tell the client, with the answer under way or the next one, that it is the last."""
+        last = self.server_state.default_headers  # every later answer begins with these
         if CLOSE_HEADER not in last:
             last.append(CLOSE_HEADER)
         if self._answering():
@@ -76,18 +76,18 @@ class Protocol(H11Protocol):
 
 
 def listen(host: str, port: int, check: str | None) -> list[socket.socket]:
-    """Open the port, and the socket that /ready is asked on.
+    """Open the port, and the socket for the check of /ready.
 
     Args:
         host: the address, such as 127.0.0.1.
         port: the port; 0 for any that is free.
-        check: path of a Unix socket, or None for none.
+        check: path of a Unix socket, or None.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # With the protocol named, asyncio sends an answer's parts at once (TCP_NODELAY); without, the
     # second part waits 40 ms for the client's acknowledgement of the first.
     public = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    if os.name == "posix":  # elsewhere it would let two services have the port
+    if os.name == "posix":  # on Windows two services could then have the port
         public.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if check:  # the deployment lets the old and the new service share the port for a moment
         public.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -104,7 +104,7 @@ def listen(host: str, port: int, check: str | None) -> list[socket.socket]:
 
 
 def make_server(service: Service) -> uvicorn.Server:
-    """Make the server, with nothing of itself in its answers."""
+    """Return the server; its answers do not name it."""
     config = uvicorn.Config(
         make_app(service),
         http=Protocol,
@@ -121,7 +121,7 @@ def main() -> None:
     host, port = os.environ.get("HOST", "127.0.0.1"), os.environ.get("PORT", "8000")
     if not port.isdecimal() or int(port) > 65535:
         raise UserError(f"PORT is {port!r}; allowed: a number from 0 to 65535")
-    # Nobody reaches them before the server runs, but a port that is taken is told at once.
+    # Nobody is answered before the server runs, but a port that is taken is reported at once.
     check = os.environ.get("CHECK_SOCKET")
     sockets = listen(host, int(port), check)
     server = make_server(Service(Limits(strict=os.environ.get("STRICT") == "1")))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -89,3 +90,51 @@ def sha256(path: Path) -> str:
     """Hash a file's content, as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def md5(path: Path) -> str:
+    """Hash a file's content as DVC does, as 32 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def recorded(record: Path) -> dict[str, str]:
+    """Return what DVC has recorded in Git: for each file its MD5 hash.
+
+    Read as text, as what builds the image has no YAML parser; DVC writes it in one form.
+
+    Args:
+        record: dvc.lock, of which only what stages make is read, or a .dvc file.
+    """
+    text = record.read_text(encoding="utf-8")
+    outs = re.findall(r"^ *outs:\n((?: *- .*\n(?: +\w+: .*\n)*)+)", text, re.MULTILINE)
+    items = [item for part in outs for item in re.split(r"^ *- ", part, flags=re.MULTILINE)]
+    found = [dict(re.findall(r"^ *(\w+): (.+)$", item, re.MULTILINE)) for item in items]
+    return {
+        (record.parent / one["path"]).as_posix(): one["md5"]
+        for one in found
+        if {"path", "md5"} <= one.keys()
+    }
+
+
+def require_recorded(path: Path, record: Path, remedy: str) -> None:
+    """Check that a file is the one that DVC has recorded in Git, before it is trusted.
+
+    Args:
+        path: the file, from the project's root.
+        record: dvc.lock, or the .dvc file beside the file. Where there is none, as in an image or
+            before DVC has run, there is nothing to compare with.
+        remedy: what the user can do when it is another file.
+
+    Raises:
+        UserError: it is another file, or it is not recorded.
+    """
+    if not record.exists() or not path.exists():
+        return
+    wanted = recorded(record).get(path.as_posix(), "")
+    if md5(path) == wanted:
+        return
+    cached = Path(".dvc/cache/files/md5", wanted[:2], wanted[2:])
+    if cached.is_file() and md5(cached) != wanted:  # DVC would take the file from there again
+        remedy = f"remove {cached.as_posix()}, then {remedy}"
+    raise UserError(f"{path.as_posix()}: not the file that {record.as_posix()} names; {remedy}")

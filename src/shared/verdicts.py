@@ -125,7 +125,7 @@ def announce(verdicts: list[Verdict], path: Path) -> int:
     warnings = met_by_baseline(verdicts, baseline)
     with files.replacing(path) as (draft,):
         report = {"passed": passed, "verdicts": [asdict(verdict) for verdict in verdicts]}
-        files.write_json(draft, report | {"warnings": warnings})
+        files.write_json(draft, report)
     print(table_of(verdicts))
     for warning in warnings:
         print(f"warning: {warning}")

@@ -2,8 +2,9 @@
 
 import json
 import os
+import sys
 
-from src.shared.errors import UserError
+from src.shared.errors import UserError, plain
 from src.workflow import state
 from src.workflow.remote import dvc
 
@@ -17,7 +18,8 @@ def main() -> None:
         if os.environ.get("DVC_REMOTE_URL"):
             raise UserError(f"nothing was pushed: data from the cache: {known.why}")
         # A new project: nobody has set a secret yet.
-        print(f"::warning::nothing was pushed: data from the cache: {known.why}")
+        warning = f"::warning::nothing was pushed: data from the cache: {plain(known.why)}"
+        print(warning, file=sys.__stdout__)  # past what keeps other lines from being commands
         return
     name, url = next(iter(known.sources.items()))
     dvc(name, url, "push", "--remote", name)

@@ -23,8 +23,7 @@ CREDENTIALS = {
 # A server that does not answer may delay a run by two minutes at most.
 TIMEOUTS = {"read_timeout": "12", "connect_timeout": "12"}
 
-# Some stores that speak S3 send a whole file's checksum along with a part of it, so a pull of 50 MB
-# or more would fail. DVC checks its own hash instead.
+# Whoever can write to a remote could put another file there: DVC hashes what it pulls.
 VERIFY = {"verify": "true"}
 
 
@@ -88,13 +87,13 @@ def configure(name: str, url: str, variables: dict[str, str]) -> None:
     """Write address, time limits and key files to .dvc/config.local, which is not in Git."""
     local = read_config(LOCAL)
     scheme = urlsplit(url).scheme
-    options = {"url": url} if name == CI else {}
+    options = VERIFY | ({"url": url} if name == CI else {})
     if scheme == "s3":
         given = {
             "endpointurl": variables.get("AWS_ENDPOINT_URL_S3"),
             "region": variables.get("AWS_REGION"),
         }
-        options |= TIMEOUTS | VERIFY | {key: value for key, value in given.items() if value}
+        options |= TIMEOUTS | {key: value for key, value in given.items() if value}
     if scheme == "gs":
         options["credentialpath"] = _keep("gcp.json", variables["GCP_CREDENTIALS"])
     if scheme == "ssh":

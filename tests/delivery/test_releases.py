@@ -175,11 +175,33 @@ def test_what_cannot_be_deployed_is_refused(image, environment, message):
     assert str(caught.value).startswith(message)
 
 
-@pytest.mark.parametrize(("name", "value"), [("PORT", "0"), ("PORT", "x"), ("READY_SECONDS", "1s")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("PORT", "0"), ("PORT", "x"), ("READY_SECONDS", "1s"), ("MEMORY", "0g"), ("MEMORY", "much")],
+)
 def test_wrong_settings_are_refused(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=f"{name} is '{value}'"):
         deploy.settings()
+
+
+def test_container_has_limits(monkeypatch):
+    """What it may take of the host's memory and processes, besides what it may do."""
+    ran = []
+
+    def engine(*arguments: str, **how: bool) -> str:
+        ran.append(arguments)
+        return {"run": "new", "exec": "ready"}.get(arguments[0], "")
+
+    monkeypatch.setattr(deploy, "docker", engine)
+    monkeypatch.setenv("MEMORY", "700m")
+    assert deploy.deploy(IMAGE, "staging", *deploy.settings())
+    (started,) = (arguments for arguments in ran if arguments[0] == "run")
+    assert {"--memory=700m", "--memory-swap=700m", "--pids-limit=512"} < set(started)
+    assert {"--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges"} < set(started)
+    assert started[-1] == IMAGE
+    monkeypatch.delenv("MEMORY")
+    assert deploy.settings() == (8000, 60, "2g")
 
 
 def test_missing_docker_is_told_in_one_line(tmp_path, monkeypatch):

@@ -140,7 +140,7 @@ class Strict(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 @pytest.mark.parametrize(
     ("labels", "positive", "classes"),
     [
-        (["malignant", "benign"], "benign", ["malignant", "benign"]),
+        (["sweet", "bitter"], "bitter", ["sweet", "bitter"]),
         ([1, 2], 2, [1, 2]),
         ([True, False], True, [False, True]),
         (["a", "b", "c"], None, ["a", "b", "c"]),

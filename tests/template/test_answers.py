@@ -196,7 +196,7 @@ WRONG: list[tuple[dict[str, str], dict[str, str]]] = [
             "author": "one line of text",
             "description": "one line of text",
             "task": "with the demo's data binary",
-            "metric": "for regression one of rmse, mae",
+            "metric": "for regression one of mae, mape, r2, rmse",
             "bound": "a number, such as 0.9",
             "remote_url": "nothing, as the embedded remote has no URL",
         },
@@ -413,7 +413,7 @@ def test_inside_a_repository(generate: Generate, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value", "said"),
-    [("PATH", "", "Install Git, then `git init`"), ("GIT_CONFIG_GLOBAL", "", "set user.name")],
+    [("PATH", "", "install Git, then `git init`"), ("GIT_CONFIG_GLOBAL", "", "set user.name")],
 )
 def test_no_git_no_identity(
     name: str,

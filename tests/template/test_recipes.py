@@ -122,8 +122,11 @@ def check_change(project: Path, before: Path) -> Result:
     assert drawn[0] != drawn[1]
     report = report_of(project)
     for name, value in now.items():
-        assert re.search(rf"\| `{name}` \| {value:.4f} ", report), report
+        assert re.search(rf"\| `{name}` \| ({value:.4f}|{re.escape(f'{value:.4g}')}) ", report), (
+            report
+        )
     assert repro(project) == []
+    call(project, "python", "-m", "ruff", "check", "src")
     return call(project, "python", "-c", COMPARE)
 
 
@@ -144,7 +147,6 @@ def test_features(copy: Path, grown: Path, heading: str) -> None:
     follow(copy, heading)
     assert repro(copy) == MODEL_STAGES
     check_change(copy, grown)
-    call(copy, "python", "-m", "ruff", "check", "src")
 
 
 def test_target(copy: Path, tmp_path: Path) -> None:
@@ -169,7 +171,7 @@ def test_split(copy: Path, grown: Path) -> None:
     check_change(copy, grown)
     raw = pd.read_csv(copy / "data/raw.csv")
     test = pd.read_parquet(copy / "data/prepared/test.parquet")
-    assert test["size"].tolist() == pytest.approx(raw["size"].tail(len(test)).tolist(), nan_ok=True)
+    assert test["size"].tolist() == pytest.approx(raw["size"][::5].tolist(), nan_ok=True)
 
 
 def test_estimator(copy: Path, grown: Path) -> None:

@@ -18,7 +18,6 @@ OWN = (
     "docs/benchmarks.md",
     "docs/commands.md",
     "docs/overview.svg",
-    "docs/pipeline.md",
     "docs/plots.png",
     "docs/template.md",
     "hooks/",

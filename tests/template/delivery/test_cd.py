@@ -61,7 +61,7 @@ def test_push_to_main_becomes_a_service(engine: Engine, tmp_path: Path):
     status, log = run_workflow(clone, "push", payload, store, workflow="cd.yml", **options)
     assert status == 0, log
     for said in (
-        "is there already; nothing to build",
+        "exists already; nothing to build",
         "serves already",
         "production: v1.0.0 is promoted already",
     ):

@@ -104,7 +104,7 @@ def test_from_a_commit_to_production_and_back(engine: Engine, tmp_path: Path, ca
     image = project.publish()
     check_image(project, image, head)
     again = project.run("src.delivery.image", "publish", given={"REPOSITORY": project.repository})
-    assert "is there already; nothing to build" in again
+    assert "exists already; nothing to build" in again
     assert again.splitlines()[-1] == image
 
     staging = {"ENV": "staging", "PORT": str(free_port()), "IMAGE": image}
@@ -129,7 +129,10 @@ def test_from_a_commit_to_production_and_back(engine: Engine, tmp_path: Path, ca
     port = int(production["PORT"])
     taken = production | {"PORT": staging["PORT"]}
     said = project.run("src.delivery.deploy", given=taken, status=1)
-    assert said == f"error: port {staging['PORT']} is that of ml-pipeline-staging; set PORT"
+    assert (
+        said
+        == f"error: port {staging['PORT']} belongs to ml-pipeline-staging; set PORT to another one"
+    )
     assert "serves now" in project.run("src.delivery.deploy", given=production)
     assert (
         project.run("src.delivery.releases", "promote", given=production)
@@ -148,7 +151,7 @@ def test_from_a_commit_to_production_and_back(engine: Engine, tmp_path: Path, ca
         broken = production | {"IMAGE": project.derive(image, line), "READY_SECONDS": "6"}
         with Client(port) as client:
             said = project.run("src.delivery.deploy", given=broken, status=1)
-        assert "what served before serves on" in said, name
+        assert "the old one serves on" in said, name
         assert client.lost == []
         assert set(client.statuses) == {200}
         assert len(client.statuses) > 50
