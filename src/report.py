@@ -18,6 +18,7 @@ from src.shared.champion import Champion
 from src.shared.errors import UserError
 from src.shared.page import Block, Plot, Table, to_html, to_markdown
 from src.shared.paths import (
+    BASELINE,
     DVC_LOCK,
     DVC_YAML,
     INTERVALS,
@@ -28,7 +29,7 @@ from src.shared.paths import (
     VALIDATION,
     VERDICTS,
 )
-from src.shared.verdicts import Verdict
+from src.shared.verdicts import Verdict, met_by_baseline
 
 MARKDOWN, HTML = REPORT / "report.md", REPORT / "report.html"
 
@@ -128,8 +129,17 @@ def metric_rows(
     champion: dict[str, Any],
     intervals: dict[str, Any],
     verdicts: list[dict[str, Any]],
+    baseline: dict[str, Any],
 ) -> Sequence[tuple[str, ...]]:
-    """Return the table of the metrics beside the champion's; those with a bound come first."""
+    """Return the table of the metrics; those with a bound come first.
+
+    Args:
+        metrics: what evaluate measured.
+        champion: the same of the champion.
+        intervals: for each metric its `low` and `high` end, with a `note`.
+        verdicts: the gate's.
+        baseline: the metrics of a model that does not look at the features.
+    """
     judged = {verdict["metric"]: verdict for verdict in verdicts}
     rows = []
     for name in dict.fromkeys([*judged, *metrics]):
@@ -141,7 +151,8 @@ def metric_rows(
             (
                 f"`{name}`",
                 _text(value),
-                f"{_text(ends['low'])} to {_text(ends['high'])}" if ends else "-",
+                _interval(ends),
+                _text(baseline.get(name)),
                 _text(was),
                 _difference(value, was),
                 ", ".join(bound),
@@ -149,6 +160,13 @@ def metric_rows(
             )
         )
     return rows
+
+
+def _interval(ends: dict[str, Any]) -> str:
+    if ends.get("low") is None:
+        return "-"
+    note = f" ({ends['note']})" if ends.get("note") else ""
+    return f"{_text(ends['low'])} to {_text(ends['high'])}{note}"
 
 
 def validation_blocks(report: dict[str, Any]) -> Iterator[Block]:
@@ -325,9 +343,14 @@ def metric_blocks(
         yield "There is no champion yet: this is the first model."
     elif _test_split(_lock_at(rival.commit)) != _test_split(pipeline.read_lock()):
         yield "The champion was measured on another test split, so the change is not exact."
-    head = ("metric", "this run", "95 % interval", "champion", "change", "bound", "verdict")
+    head = ("metric", "this run", "95 % interval", "baseline", "champion", "change", "bound")
     before = rival.metrics if rival else {}
-    yield Table(head, metric_rows(_read(METRICS), before, _read(INTERVALS), verdicts))
+    baseline = _read(BASELINE)
+    rows = metric_rows(_read(METRICS), before, _read(INTERVALS), verdicts, baseline)
+    yield Table((*head, "verdict"), rows)
+    yield "Baseline: the best of always the same answer, learned from the train split's target."
+    judged = msgspec.convert(verdicts, list[Verdict])
+    yield from (f"⚠️ {warning}" for warning in met_by_baseline(judged, baseline))
 
 
 def setting_blocks(old: dict[str, Any], new: dict[str, Any]) -> Iterator[Block]:

@@ -76,11 +76,15 @@ def test_changes_are_listed_by_their_whole_name():
 
 def test_metrics_stand_beside_the_champions():
     rows = metric_rows(
-        {"f1": 0.9, "accuracy": 0.96}, {"accuracy": 0.95}, {"f1": {"low": 0.8, "high": 1}}, [PASSED]
+        {"f1": 0.9, "accuracy": 0.96},
+        {"accuracy": 0.95},
+        {"f1": {"low": 0.8, "high": 1, "note": "rough"}, "accuracy": {"low": None, "high": None}},
+        [PASSED],
+        {"accuracy": 0.6},
     )
     assert rows == [
-        ("`accuracy`", "0.9600", "-", "0.9500", "+0.0100", "≥ 0.9", "✅"),
-        ("`f1`", "0.9000", "0.8000 to 1", "-", "-", "", ""),
+        ("`accuracy`", "0.9600", "-", "0.6000", "0.9500", "+0.0100", "≥ 0.9", "✅"),
+        ("`f1`", "0.9000", "0.8000 to 1 (rough)", "-", "-", "-", "", ""),
     ]
 
 
