@@ -42,26 +42,24 @@ class Data(Section, frozen=True, kw_only=True):
     key: Annotated[
         list[Text] | None,
         Meta(description="the columns that say which row is which, or null"),
-    ] = None
+    ]
     separator: Annotated[
         str, Meta(min_length=1, max_length=1, description="the one sign between two fields")
-    ] = ","
-    decimal: Annotated[
-        Literal[".", ","], Meta(description='the sign before fractions, "." or ","')
-    ] = "."
-    encoding: Annotated[str, Meta(description="an encoding such as utf-8 or cp1252")] = "utf-8"
+    ]
+    decimal: Annotated[Literal[".", ","], Meta(description='the sign before fractions, "." or ","')]
+    encoding: Annotated[str, Meta(description="an encoding such as utf-8 or cp1252")]
     missing: Annotated[
         list[str | int | float],
         Meta(description='a list of texts that stand for a missing value, such as ["?", "-"]'),
-    ] = []
+    ]
     missing_target: Annotated[
         Literal["error", "drop"],
         Meta(description="error, or drop to leave out rows without a target"),
-    ] = "error"
+    ]
     drop_rare_classes: Annotated[
         Annotated[int, Meta(ge=2)] | None,
         Meta(description="the fewest rows that a class must have to stay, at least 2, or null"),
-    ] = None
+    ]
 
     def __post_init__(self) -> None:
         """Refuse a format that no CSV file can have."""
@@ -86,7 +84,7 @@ class Prepare(Section, frozen=True, kw_only=True):
     duplicates: Annotated[
         Literal["keep", "together", "drop"] | None,
         Meta(description="keep, together, drop or null"),
-    ] = None
+    ]
 
 
 class Validate(Section, frozen=True, kw_only=True):
@@ -95,12 +93,10 @@ class Validate(Section, frozen=True, kw_only=True):
     min_train_rows: Count
     min_test_rows: Count
     max_drift: Annotated[float, Meta(ge=0, le=1, description="a number from 0 to 1")]
-    max_category_drift: Annotated[float, Meta(ge=0, le=1, description="a number from 0 to 1")] = (
-        0.25
-    )
+    max_category_drift: Annotated[float, Meta(ge=0, le=1, description="a number from 0 to 1")]
     accept: Annotated[
         list[str], Meta(description="a list of columns whose warnings somebody has looked at")
-    ] = []
+    ]
 
 
 class Train(Section, frozen=True, kw_only=True):

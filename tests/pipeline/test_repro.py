@@ -57,6 +57,8 @@ ROWS: dict[str, tuple[Change, list[str]]] = {
     "estimator": (setting(train=TREE), ["train", "evaluate", "gate"]),
     "arguments that change no metric": (setting(train=SAME_SCORES), ["train", "evaluate"]),
     "schema": (comments("data/schema.yaml"), ["prepare", "validate"]),
+    "a limit of validate": (setting(validate={"max_drift": 0.31}), ["validate"]),
+    "accepted columns": (setting(validate={"accept": ["size"]}), ["prepare", "validate"]),
     "prepare": (setting(prepare={"seed": 2}), ALL),
     "raw data": (fewer_rows, ALL),
     "prepare.py": (comments("src/prepare.py"), ["prepare"]),
