@@ -7,11 +7,13 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from src.shared import champion, errors, files, pipeline, revisions
+from src.shared.errors import UserError
 from src.shared.page import Block, Plot, Table, to_html, to_markdown
 from src.shared.paths import (
     DVC_LOCK,
@@ -137,10 +139,24 @@ def metric_rows(
                 _text(was),
                 _difference(value, was),
                 ", ".join(bound),
-                "" if not verdict else "✅" if verdict["passed"] else f"❌ {verdict['reason']}",
+                _word(verdict),
             )
         )
     return rows
+
+
+def _word(verdict: dict[str, Any]) -> str:
+    """Return what the gate says of a metric, with the paired drop where there is one."""
+    if not verdict:
+        return ""
+    if not verdict["passed"]:
+        return f"❌ {verdict['reason']}"
+    if verdict.get("warning"):
+        return f"⚠️ {verdict['warning']}"
+    if drop := verdict.get("drop"):
+        ends = f"90 % interval {_text(drop['low'])} to {_text(drop['high'])}"
+        return f"✅ {_text(drop['estimate'])} worse ({ends}, {drop['rows']} shared rows)"
+    return "✅"
 
 
 def validation_blocks(report: dict[str, Any]) -> Iterator[Block]:
@@ -214,17 +230,28 @@ def compose(revision: str, run: Run) -> Iterator[Block]:
     """
     verdicts = _read(run.verdicts).get("verdicts", [])
     metrics = _read(METRICS)
-    rival = champion.find(revision)
+    rival, unknown, there = None, "", {}
+    with suppress(UserError):  # a revision that is not in this clone has no settings either
+        there = revisions.read_yaml(revision, PARAMS.as_posix())
+    try:
+        rival = champion.find(revision)
+    except UserError as error:
+        unknown = str(error)
     here = revisions.parse_yaml(PARAMS.read_text("utf-8"))
-    there = revisions.read_yaml(rival.commit if rival else revision, PARAMS.as_posix())
+    there = revisions.read_yaml_at(rival.place, PARAMS) if rival else there
     yield from headline(run, verdicts)
     for what in loosened(there.get("gate", {}), here.get("gate", {})):
         yield f"⚠️ A bound is loosened: {what}"
     yield from run.notes
     yield "## Metrics"
-    if rival is None:
+    if unknown:
+        yield f"The champion is not known: {unknown}"
+    elif rival is None:
         yield "There is no champion yet: this is the first model."
-    elif _test_split(_lock_at(rival.commit)) != _test_split(pipeline.read_lock()):
+    elif not any(verdict.get("drop") for verdict in verdicts) and (
+        _test_split(revisions.read_yaml_at(rival.place, DVC_LOCK))
+        != _test_split(pipeline.read_lock())
+    ):
         yield "The champion was measured on another test split, so the change is not exact."
     head = ("metric", "this run", "95 % interval", "champion", "change", "bound", "verdict")
     before = rival.metrics if rival else {}
@@ -242,10 +269,6 @@ def compose(revision: str, run: Run) -> Iterator[Block]:
         for name in stages
     ]
     yield Table(("stage", "in this run", "seconds"), rows)
-
-
-def _lock_at(revision: str) -> dict[str, Any]:
-    return revisions.read_yaml(revision, DVC_LOCK.as_posix())
 
 
 def _seconds(value: float | None) -> str:

@@ -6,40 +6,14 @@ models measured on different rows differ by .02 in accuracy one time in five at 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 
 from src.metrics import better
 from src.shared.measure import Array, Predictions, measure, six_digits
+from src.shared.verdicts import Drop
 
 LEVEL = 95  # per cent of the resamples that must agree before a drop counts as more than chance
-
-
-@dataclass(frozen=True)
-class Drop:
-    """How much worse the challenger is in one metric, in the metric's own unit.
-
-    Attributes:
-        estimate: the paired difference; above 0 the challenger is worse, below 0 it is better.
-        low: the end below which the drop lies by chance in 5 % of cases at most.
-        high: the end above which it does; from `low` to `high` it is a 90 % interval.
-        rows: how many rows both models were tested on.
-    """
-
-    estimate: float
-    low: float
-    high: float
-    rows: int
-
-
-class Finding(StrEnum):
-    """What a comparison says of one metric."""
-
-    PASSED = "passed"
-    UNDECIDED = "undecided"
-    REJECTED = "rejected"
 
 
 def compare(
@@ -88,28 +62,3 @@ def _worse(name: str, old: Array, new: Array) -> Array:
     """Subtract so that a positive difference is worse; what only rounding makes becomes 0."""
     drop = new - old if better(name) == "lower" else old - new
     return np.where(np.isfinite(old) & (np.abs(drop) <= 1e-12 * np.abs(old)), 0.0, drop)
-
-
-def judge_champion(drop: Drop, max_drop: float) -> Finding:
-    """Judge the drop against the champion: the last model that passed.
-
-    A drop beyond `max_drop` rejects if it is more than chance: if the challenger is worse at all in
-    95 % of the resamples. So an equal model is rejected in at most about 5 % of cases, however few
-    the rows.
-    """
-    if not _exceeds(drop.estimate, max_drop):
-        return Finding.PASSED
-    return Finding.REJECTED if drop.low > 0 else Finding.UNDECIDED
-
-
-def judge_best(drop: Drop, max_drop: float) -> Finding:
-    """Judge the drop against the best model so far, so that many small drops do not add up.
-
-    It rejects only where the drop is surely beyond `max_drop`: the best of many equal models was
-    also the luckiest, and every challenger meets it, after it has met the champion.
-    """
-    return Finding.REJECTED if _exceeds(drop.low, max_drop) else Finding.PASSED
-
-
-def _exceeds(drop: float, allowed: float) -> bool:
-    return drop - allowed > 1e-9 * max(1.0, abs(drop))  # 0.95 - 0.93 is a little above 0.02

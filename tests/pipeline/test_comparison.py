@@ -11,9 +11,10 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from src.shared.comparison import Drop, Finding, compare, judge_best, judge_champion
+from src.shared.comparison import compare
 from src.shared.intervals import _weights
 from src.shared.measure import Array, Predictions
+from src.shared.verdicts import Drop, Finding, judge_best, judge_champion
 
 CLASSES = [0, 1]
 HARD = 0.7  # the share of a row's difficulty that all models have in common
