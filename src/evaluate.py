@@ -11,6 +11,7 @@ from src.shared.intervals import intervals
 from src.shared.measure import Predictions, headline, predict
 from src.shared.model import load_model
 from src.shared.paths import EVALUATION, MODEL, PREDICTIONS, SIDECAR, TEST
+from src.shared.predictions import as_frame
 from src.shared.recorder import StageLive
 
 # Plots are kept in Git, so they hold no more points than an eye can tell apart.
@@ -104,18 +105,9 @@ def _rows(**columns: np.ndarray) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in values]
 
 
-def as_table(predictions: Predictions) -> pa.Table:
-    """Return the predictions as a table: what is predicted, and the probability of each class."""
-    columns = {"predicted": predictions.predicted}
-    if predictions.probabilities and predictions.scores is not None:
-        for label, scores in zip(predictions.classes or [], predictions.scores.T, strict=True):
-            columns[f"probability_{label}"] = scores
-    return pa.table(columns)
-
-
 def main() -> None:
     """Read the model and the test split, write predictions, metrics, intervals and plots."""
-    settings = params.load().evaluate
+    settings, unit = params.load().evaluate, params.load().prepare.column
     known = sidecar.read(SIDECAR)
     model = load_model(MODEL, known)
     columns = [known.target, *(feature.name for feature in known.features)]
@@ -131,7 +123,10 @@ def main() -> None:
             for name, points in plots(predictions, settings.seed).items():
                 live.log_plot(name, points, *AXES[name])
         files.write_json(draft / "intervals.json", ends)
-        pa.parquet.write_table(as_table(predictions), table_draft)
+        told = as_frame(predictions, frame, unit)
+        # Without the versions that pandas notes, the same answers are the same bytes.
+        plain = pa.Table.from_pandas(told, preserve_index=False).replace_schema_metadata()
+        pa.parquet.write_table(plain, table_draft)
     for name, value in values.items():
         print(f"{name:20} {value:9.4f}   95 % from {ends[name]['low']} to {ends[name]['high']}")
 

@@ -5,15 +5,18 @@ these rows, so what is hard about a row is hard for both and drops out of the di
 models measured on different rows differ by .02 in accuracy one time in five at 113 rows.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from src.metrics import better
+from src.shared.intervals import _weights
 from src.shared.measure import Array, Predictions, measure, six_digits
 from src.shared.verdicts import Drop
 
 LEVEL = 95  # per cent of the resamples that must agree before a drop counts as more than chance
+GATE_ROWS = 30  # with fewer shared rows the two tables of metrics are compared
 
 
 def compare(
@@ -56,6 +59,43 @@ def compare(
             low, high = np.percentile(values, [100 - LEVEL, LEVEL])
             drops[name] = Drop(six_digits(estimate), six_digits(low), six_digits(high), rows)
     return drops
+
+
+def draw(
+    rows: int, resamples: int, seed: int, split: str = "random", unit: Any = None
+) -> Iterator[Array]:
+    """Draw the resamples of the shared rows: single rows, whole groups, or blocks of time.
+
+    Rows of one group, or next to one another in time, are alike, so that single rows would make the
+    interval too narrow. Source for circular blocks: Politis and Romano, A circular block-resampling
+    procedure for stationary data (1992).
+
+    Args:
+        rows: the number of rows.
+        resamples: how many times to draw.
+        seed: of the random generator.
+        split: how the test rows were chosen, as in params.yaml.
+        unit: for a group or time split the group or time of each row, shape (rows,).
+
+    Yields:
+        How often each row stands in each resample, shape (resamples, rows), in blocks.
+    """
+    random = np.random.default_rng(seed)
+    if split == "group":
+        names, group = np.unique(np.asarray(unit).astype(str), return_inverse=True)
+        for weights in _weights(len(names), resamples, random):
+            yield weights[:, group]
+    elif split == "time":
+        place = np.argsort(np.argsort(np.asarray(unit), kind="stable"))
+        length = min(rows, round(2 * rows ** (1 / 3)))
+        starts = random.integers(rows, size=(resamples, -(-rows // length), 1))
+        for some in np.array_split(starts, max(1, resamples * rows // 4_000_000)):
+            drawn = (some + np.arange(length)) % rows  # the last row is followed by the first
+            weights = np.zeros((len(some), rows))
+            np.add.at(weights, (np.arange(len(some))[:, None], drawn.reshape(len(some), -1)), 1)
+            yield weights[:, place]
+    else:
+        yield from _weights(rows, resamples, random)
 
 
 def _worse(name: str, old: Array, new: Array) -> Array:
