@@ -63,7 +63,19 @@ def loosened(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         now = bounds.get((metric, key))
         if now is None or (now < was if key == "min" else now > was):
             found.append(f"`gate.{metric}.{key}` from {was} to {'none' if now is None else now}")
+    for metric in sorted(_rejecting(old) - _rejecting(new)):
+        found.append(f"`gate.{metric}.undecided` from reject to pass")
     return found
+
+
+def _rejecting(gate: Any) -> set[str]:
+    """Return the metrics of which a drop that may be chance is rejected."""
+    bounds = gate if isinstance(gate, dict) else {}
+    return {
+        metric
+        for metric, bound in bounds.items()
+        if isinstance(bound, dict) and bound.get("undecided") == "reject"
+    }
 
 
 def _bounds(gate: Any) -> dict[tuple[str, str], float]:

@@ -11,7 +11,7 @@ from src.shared import revisions
 from src.shared.errors import UserError
 from src.shared.git import read_all
 from src.shared.params import Bound
-from src.shared.paths import METRICS, PARAMS
+from src.shared.paths import DVC_LOCK, METRICS, PARAMS
 from src.shared.revisions import Place
 from src.shared.verdicts import judge, worse
 
@@ -62,8 +62,9 @@ def find(revision: str) -> Champion | None:
     Raises:
         UserError: there are models, but none that passed; or the history cannot be read.
     """
-    places = revisions.history(revision, METRICS.as_posix(), PARAMS.as_posix())
     paths = METRICS.as_posix(), PARAMS.as_posix()
+    # Another dvc.lock names other predictions, though the metrics may be the same.
+    places = revisions.history(revision, *paths, DVC_LOCK.as_posix())
     texts = iter(read_all([place.path(path) for place in places for path in paths]))
     found: Champion | None = None
     models = 0

@@ -5,6 +5,7 @@ taken from DVC's cache or a remote, and neither model is loaded.
 """
 
 import hashlib
+import logging
 import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -104,6 +105,7 @@ def _pull(md5: str, remotes: Iterable[str]) -> Path:
 
     for name, value in VARIABLES.items():
         os.environ.setdefault(name, value)
+    logging.getLogger("dvc").setLevel(logging.ERROR)  # it warns of a file that nobody has
     causes = []
     with Repo() as repo:
         path = Path(repo.cache.local.oid_to_path(md5))
@@ -116,5 +118,5 @@ def _pull(md5: str, remotes: Iterable[str]) -> Path:
                 return path
     if path.exists():
         return path
-    asked = "; ".join(causes) or ", ".join(remotes) or "no remote"
-    raise IncomparableError(f"nobody has its predictions ({asked})")
+    asked = "; ".join(causes) or ", ".join(["the cache", *remotes])
+    raise IncomparableError(f"nobody has its predictions (asked: {asked})")

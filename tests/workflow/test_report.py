@@ -39,6 +39,11 @@ TRAINED = {"repro": {"outcome": "success"}}
             {"a": {"min": 1, "max_drop": 0.2}},
             ["`gate.a.max_drop` from 0.1 to 0.2"],
         ),
+        (
+            {"a": {"min": 1, "undecided": "reject"}},
+            {"a": {"min": 1}},
+            ["`gate.a.undecided` from reject to pass"],
+        ),
         ({}, {"a": {"min": 0.9}}, []),
         # What is no bound: the pipeline refuses it, and the report says so.
         ({"a": 0.9, "b": {"min": "x"}}, {"a": {"min": 0.9}}, []),
