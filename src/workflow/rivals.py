@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
+from src import splits
 from src.shared import pipeline, predictions, revisions
 from src.shared.comparison import GATE_ROWS, compare, draw
 from src.shared.params import Params
@@ -49,15 +50,16 @@ def drops(rival: Place, metrics: Collection[str], settings: Params) -> dict[str,
     old, new = predictions.share(old, new)
     if len(new) < GATE_ROWS:
         raise IncomparableError(f"{len(new)} rows were tested by both, fewer than {GATE_ROWS}")
-    split, unit = settings.prepare.split, new.get(UNIT)
-    if split in ("group", "time") and unit is None:
-        raise IncomparableError(f"the predictions lack the column of the {split} split")
+    split = splits.find(settings)
+    unit = new.get(UNIT) if split.needs == "column" else None
+    if split.needs == "column" and unit is None:
+        raise IncomparableError("the predictions do not say which rows depend on one another")
     one, other = (
         predictions.as_predictions(frame, settings.task, settings.data.positive)
         for frame in (old, new)
     )
     bootstrap = settings.evaluate
-    resamples = draw(len(new), bootstrap.resamples, bootstrap.seed, split, unit)
+    resamples = draw(len(new), bootstrap.resamples, bootstrap.seed, unit, split.ordered)
     return compare(one, other, list(metrics), resamples)
 
 

@@ -7,6 +7,7 @@ of accuracy .95 disagree on about 6 % of the rows.
 from collections.abc import Callable, Sequence
 from functools import cache
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import pytest
@@ -154,11 +155,11 @@ def test_what_a_drop_means(drop, champion, best):
     assert judge_best(drop, 0.02) is best
 
 
-def wrong_by(split: str, noise: Callable[[np.random.Generator], Array], unit: Array) -> float:
+def wrong_by(noise: Callable[[np.random.Generator], Array], **how: Any) -> float:
     """Return how often an equal model is rejected whose errors depend on one another."""
     random = np.random.default_rng(8)
-    rows = len(unit)
-    resamples = list(draw(rows, 300, 1, split, unit))
+    rows = 600
+    resamples = list(draw(rows, 300, 1, **how))
     rejected = 0
     for _ in range(200):
         actual = random.standard_normal(rows)
@@ -174,8 +175,8 @@ def test_rows_of_a_group_are_drawn_together():
     def noise(random: np.random.Generator) -> Array:
         return 1 + np.repeat(random.standard_normal(30), 20) + random.standard_normal(600)
 
-    assert wrong_by("group", noise, groups) <= 0.09
-    assert wrong_by("random", noise, groups) >= 0.25
+    assert wrong_by(noise, unit=groups) <= 0.09
+    assert wrong_by(noise) >= 0.25
 
 
 def test_rows_next_to_one_another_in_time_are_drawn_together():
@@ -187,15 +188,15 @@ def test_rows_next_to_one_another_in_time_are_drawn_together():
             steps[at] += 0.8 * steps[at - 1]
         return steps[times] + 5
 
-    assert wrong_by("time", noise, times) <= 0.11
-    assert wrong_by("random", noise, times) >= 0.2
+    assert wrong_by(noise, unit=times, ordered=True) <= 0.11
+    assert wrong_by(noise) >= 0.2
 
 
 def test_the_units_of_a_resample_are_whole():
-    [groups] = draw(6, 50, 1, "group", np.array(["b", "a", "b", "c", "a", "b"]))
+    [groups] = draw(6, 50, 1, np.array(["b", "a", "b", "c", "a", "b"]))
     assert (groups[:, 0] == groups[:, 2]).all()
     assert (groups[:, 1] == groups[:, 4]).all()
-    [blocks] = draw(8, 50, 1, "time", np.arange(8)[::-1])
+    [blocks] = draw(8, 50, 1, np.arange(8)[::-1], ordered=True)
     assert (blocks.sum(axis=1) == 8).all()  # two blocks of four
     assert {tuple(row) for row in blocks} <= {
         tuple(np.roll(np.eye(8, 8)[:4].sum(axis=0), a) + np.roll(np.eye(8)[:4].sum(axis=0), b))
