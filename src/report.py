@@ -240,8 +240,8 @@ def compose(revision: str, run: Run) -> Iterator[Block]:
         revision: the champion's branch or commit.
         run: what is known of the run.
     """
-    verdicts = _read(run.verdicts).get("verdicts", [])
-    metrics = _read(METRICS)
+    judged = _read(run.verdicts)
+    verdicts, metrics = judged.get("verdicts", []), _read(METRICS)
     rival, unknown, there = None, "", {}
     with suppress(UserError):  # a revision that is not in this clone has no settings either
         there = revisions.read_yaml(revision, PARAMS.as_posix())
@@ -260,9 +260,10 @@ def compose(revision: str, run: Run) -> Iterator[Block]:
         yield f"The champion is not known: {unknown}"
     elif rival is None:
         yield "There is no champion yet: this is the first model."
-    elif not any(verdict.get("drop") for verdict in verdicts) and (
-        _test_split(revisions.read_yaml_at(rival.place, DVC_LOCK))
-        != _test_split(pipeline.read_lock())
+    elif judged.get("notes"):
+        yield from (f"This model was {note}." for note in judged["notes"])
+    elif _test_split(revisions.read_yaml_at(rival.place, DVC_LOCK)) != _test_split(
+        pipeline.read_lock()
     ):
         yield "The champion was measured on another test split, so the change is not exact."
     head = ("metric", "this run", "95 % interval", "champion", "change", "bound", "verdict")

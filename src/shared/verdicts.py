@@ -1,7 +1,7 @@
 """What the gate says of each metric, from its value, its bound and what the champion reached."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -219,15 +219,23 @@ def table_of(verdicts: list[Verdict]) -> str:
     return "\n".join(lines)
 
 
-def announce(verdicts: list[Verdict], path: Path) -> int:
+def announce(verdicts: list[Verdict], path: Path, notes: Sequence[str] = ()) -> int:
     """Write the verdicts to a file and print them as a table.
+
+    Args:
+        verdicts: one for each bound.
+        path: the file.
+        notes: how this model was compared with others, for the report.
 
     Returns:
         The exit status: 0 if all bounds are met, otherwise 1.
     """
     passed = all(verdict.passed for verdict in verdicts)
     with files.replacing(path) as (draft,):
-        report = {"passed": passed, "verdicts": [asdict(verdict) for verdict in verdicts]}
+        report: dict[str, Any] = {"passed": passed}
+        report["verdicts"] = [asdict(verdict) for verdict in verdicts]
+        if notes:
+            report["notes"] = list(notes)
         files.write_json(draft, report)
     print(table_of(verdicts))
     print("gate: passed" if passed else "gate: REJECTED")

@@ -25,23 +25,27 @@ def find_base() -> str:
     return os.environ["BASE"] if "BASE" in os.environ else revisions.find_main()
 
 
-def compare(rival: Champion, settings: Params) -> tuple[dict[str, Drop], dict[str, Drop]]:
+def compare(
+    rival: Champion, settings: Params
+) -> tuple[dict[str, Drop], dict[str, Drop], list[str]]:
     """Compare with the champion and with the best model so far, on the rows that both tested.
 
     Returns:
         For each metric with a `max_drop` how much worse this model is than the champion, and than
-        the best where that is another; without those that cannot be compared. It prints why.
+        the best where that is another; without those that cannot be compared. Last, in words how
+        they were compared.
     """
     names = [name for name, bound in settings.gate.items() if bound.max_drop is not None]
     drops: dict[str, Drop] = {}
     from_best: dict[str, Drop] = {}
+    told = []
     if names:
         try:
             drops = rivals.drops(rival.place, names, settings)
-            rows = next(iter(drops.values())).rows if drops else 0
-            print(f"compared with the champion on {rows} rows that both tested")
+            rows = {drop.rows for drop in drops.values()} or {0}
+            told.append(f"compared with the champion on {max(rows)} rows that both tested")
         except IncomparableError as reason:
-            print(f"compared with the champion by the tables of metrics: {reason}")
+            told.append(f"compared with the champion by the tables of metrics: {reason}")
     bests = {name: rival.best[name].place for name in names if name in rival.best}
     for place in dict.fromkeys(bests.values()):
         its = [name for name, one in bests.items() if one == place]
@@ -50,8 +54,8 @@ def compare(rival: Champion, settings: Params) -> tuple[dict[str, Drop], dict[st
         try:
             from_best |= rivals.drops(place, its, settings)
         except IncomparableError as reason:
-            print(f"not compared with the best model so far, {place.commit}: {reason}")
-    return drops, from_best
+            told.append(f"not compared with the best model so far, {place.commit}: {reason}")
+    return drops, from_best, told
 
 
 def main() -> int:
@@ -63,11 +67,13 @@ def main() -> int:
     bounds = raise_accuracy(settings.gate, os.environ.get("MIN_ACCURACY"))
     if rival:
         print(f"the champion's metrics are those of {rival.commit}")
-        judged = verdicts.judge(metrics, bounds, rival.metrics, *compare(rival, settings))
+        drops, from_best, told = compare(rival, settings)
+        judged = verdicts.judge(metrics, bounds, rival.metrics, drops, from_best)
     else:
-        print("no champion: this is the first model")
+        told = ["no champion: this is the first model"]
         judged = verdicts.judge(metrics, bounds)
-    return verdicts.announce(judged, COMPARED)
+    print(*told, sep="\n")
+    return verdicts.announce(judged, COMPARED, told)
 
 
 if __name__ == "__main__":

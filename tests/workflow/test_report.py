@@ -89,6 +89,22 @@ def test_metrics_stand_beside_the_champions():
     ]
 
 
+@pytest.mark.parametrize(
+    ("more", "word"),
+    [
+        ({"drop": None, "warning": ""}, "✅"),
+        (
+            {"drop": {"estimate": 0.01, "low": -0.01, "high": 0.03, "rows": 113}, "warning": ""},
+            "✅ 0.0100 worse (90 % interval -0.0100 to 0.0300, 113 shared rows)",
+        ),
+        ({"drop": {"rows": 113}, "warning": "0.03 worse"}, "⚠️ 0.03 worse"),
+    ],
+)
+def test_a_verdict_tells_the_drop_on_the_same_rows(more, word):
+    [row] = metric_rows({"accuracy": 0.96}, {}, {}, [PASSED | more])
+    assert row[-1] == word
+
+
 def test_what_is_quoted_stays_text():
     blocks: list[Block] = [Table(("a|b", "c"), [("<img src=x>", "x\n| y |")]), "<script>"]
     markdown, page = to_markdown(blocks), to_html(blocks)

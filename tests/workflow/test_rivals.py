@@ -64,8 +64,10 @@ def check(monkeypatch, capsys) -> tuple[int, dict[str, Any], str]:
     """Run the metrics check; return its status, the verdict on accuracy, and what it printed."""
     monkeypatch.setattr(sys, "argv", ["champion", "main"])
     status = champion.main()
-    (verdict,) = json.loads(champion.COMPARED.read_text())["verdicts"]
-    return status, verdict, capsys.readouterr().out
+    told, out = json.loads(champion.COMPARED.read_text()), capsys.readouterr().out
+    assert all(note in out for note in told["notes"])
+    (verdict,) = told["verdicts"]
+    return status, verdict, out
 
 
 @pytest.mark.parametrize(
