@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from src.metrics import better
-from src.shared.intervals import _weights
+from src.shared.intervals import BLOCK, _weights
 from src.shared.measure import Array, Predictions, measure, six_digits
 from src.shared.verdicts import Drop
 
@@ -84,21 +84,23 @@ def draw(
         How often each row stands in each resample, shape (resamples, rows), in blocks.
     """
     random = np.random.default_rng(seed)
+    parts = max(1, resamples * rows // BLOCK)
     if unit is None:
         yield from _weights(rows, resamples, random)
     elif not ordered:
         names, group = np.unique(np.asarray(unit).astype(str), return_inverse=True)
         for weights in _weights(len(names), resamples, random):
-            yield weights[:, group]
+            for part in np.array_split(weights, parts):
+                yield part[:, group]
     else:
         place = np.argsort(np.argsort(np.asarray(unit), kind="stable"))
         length = min(rows, round(2 * rows ** (1 / 3)))
         starts = random.integers(rows, size=(resamples, -(-rows // length), 1))
-        for some in np.array_split(starts, max(1, resamples * rows // 4_000_000)):
-            drawn = (some + np.arange(length)) % rows  # the last row is followed by the first
-            weights = np.zeros((len(some), rows))
-            np.add.at(weights, (np.arange(len(some))[:, None], drawn.reshape(len(some), -1)), 1)
-            yield weights[:, place]
+        for part in np.array_split(starts, parts):
+            drawn = (part + np.arange(length)) % rows  # the last row is followed by the first
+            drawn += rows * np.arange(len(part))[:, None, None]
+            counts = np.bincount(drawn.ravel(), minlength=len(part) * rows)
+            yield counts.reshape(len(part), rows)[:, place].astype(float)
 
 
 def _worse(name: str, old: Array, new: Array) -> Array:
