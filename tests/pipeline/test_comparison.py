@@ -4,13 +4,14 @@ The models of a simulation share most of what makes a row hard, as models of one
 of accuracy .95 disagree on about 6 % of the rows.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from src.shared.comparison import compare, draw
 from src.shared.measure import Array, Predictions
@@ -18,6 +19,13 @@ from src.shared.verdicts import Drop, Finding, judge_best, judge_champion
 
 CLASSES = [0, 1]
 HARD = 0.7  # the share of a row's difficulty that all models have in common
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Keep the many small products of a simulation on one thread, which is faster for them."""
+    with threadpool_limits(1):
+        yield
 
 
 @cache
