@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,9 @@ CONTEXT = json.loads(r"""{{ cookiecutter | tojson }}""")  # {% raw %}
 ANSWERS = {key: str(value) for key, value in CONTEXT.items() if not key.startswith("_")}
 RAW = Path(CONTEXT["__raw"]).name
 DATA = Path(f".{RAW}.new")  # until post_gen_project puts it in place
+
+# Of a download: how large, how long in all, how long without a byte.
+MOST_BYTES, MOST_SECONDS, PATIENCE = 1_000_000_000, 600, 60
 
 # `cruft update` and `cruft diff` generate the project again in a temporary folder, without data.
 UPDATING = "_commit" in CONTEXT and (
@@ -48,6 +52,13 @@ def text_problems() -> Problems:
     for key in ("project_name", "description", "author"):
         if not ANSWERS[key].strip():
             yield key, "some text"
+
+
+def private_problems() -> Problems:
+    """Find an answer given to what is no question."""
+    table = ANSWERS["data"].partition("?")[0].lower()
+    if CONTEXT["__raw"] != f"data/raw.{'parquet' if table.endswith('.parquet') else 'csv'}":
+        yield "__raw", "not to be given, as it follows from data"
 
 
 def plain(text: str) -> str:
@@ -120,15 +131,7 @@ def fetch(source: str) -> Path:
     if not source.partition("?")[0].lower().endswith((".csv", ".parquet")):
         raise ValueError("demo, or the path or URL of a .csv or .parquet file")
     if source.lower().startswith(("http://", "https://")):
-        # Not for every answer: they take as long as all the rest.
-        from http.client import HTTPException
-        from urllib.request import urlopen
-
-        try:
-            with urlopen(source, timeout=60) as page, DATA.open("wb") as file:  # noqa: S310
-                shutil.copyfileobj(page, file)
-        except (OSError, ValueError, HTTPException) as error:
-            raise ValueError(f"a URL that can be read: {error}") from None
+        download(source)
         return DATA
     if re.match(r"\w{2,}://", source):
         raise ValueError("a path, or a URL that starts with http:// or https://")
@@ -138,6 +141,34 @@ def fetch(source: str) -> Path:
         if path.is_file():
             return path
     raise ValueError(f"a file that exists; none is at {path.resolve()}")
+
+
+def download(url: str) -> None:
+    """Download the data file into this folder.
+
+    Raises:
+        ValueError: it cannot be read, or not whole; it is too large, or takes too long.
+    """
+    # Not for every answer: they take as long as all the rest.
+    from http.client import HTTPException
+    from urllib.request import urlopen
+
+    end, size = time.monotonic() + MOST_SECONDS, 0
+    try:
+        with urlopen(url, timeout=PATIENCE) as page, DATA.open("wb") as file:  # noqa: S310
+            announced = page.length or 0  # nothing where the server does not say
+            while max(size, announced) <= MOST_BYTES and time.monotonic() < end:
+                if not (part := page.read1(1_000_000)):
+                    break
+                size += file.write(part)
+    except (OSError, ValueError, HTTPException) as error:
+        raise ValueError(f"a URL that can be read: {error}") from None
+    if max(size, announced) > MOST_BYTES:
+        raise ValueError(f"at most {MOST_BYTES:,} bytes by URL; download it, and give its path")
+    if time.monotonic() >= end:
+        raise ValueError(f"what comes within {MOST_SECONDS} s; download it, and give its path")
+    if size < announced:
+        raise ValueError(f"a whole file; {size:,} of {announced:,} bytes came: try again")
 
 
 def read_target(path: Path) -> tuple[list[str], set[str]]:
@@ -264,7 +295,7 @@ def is_number(text: str) -> bool:
 
 def main() -> int:
     """Check the answers; put the data here if all are right."""
-    problems, source = [*text_problems(), *slug_problems()], None
+    problems, source = [*text_problems(), *private_problems(), *slug_problems()], None
     if ANSWERS["data"] == "demo":
         problems += demo_problems()
     elif not UPDATING:
@@ -280,7 +311,7 @@ def main() -> int:
         return 0
     print("Nothing was generated, because these answers are not valid:", file=sys.stderr)
     for key, allowed in problems:
-        found = json.dumps(ANSWERS[key], ensure_ascii=False) if ANSWERS[key] else "empty"
+        found = json.dumps(CONTEXT[key], ensure_ascii=False) if CONTEXT[key] else "empty"
         print(f"  {key} is {found}; allowed: {allowed}", file=sys.stderr)
     DATA.unlink(missing_ok=True)
     remove_folders_above()

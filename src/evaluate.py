@@ -1,16 +1,28 @@
 """Stage 4: score the model on the test split."""
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
+from src import splits
+from src.metrics import METRICS
 from src.shared import errors, files, params, sidecar, tables
-from src.shared.intervals import intervals
-from src.shared.measure import Predictions, headline, predict
+from src.shared.intervals import Interval, intervals
+from src.shared.measure import Predictions, baseline, headline, predict
 from src.shared.model import load_model
-from src.shared.paths import EVALUATION, MODEL, PREDICTIONS, SIDECAR, TEST
+from src.shared.paths import (
+    BASELINE,
+    EVALUATION,
+    INTERVALS,
+    MODEL,
+    PREDICTIONS,
+    SIDECAR,
+    TEST,
+    TRAIN,
+)
 from src.shared.predictions import as_frame
 from src.shared.recorder import StageLive
 
@@ -107,28 +119,50 @@ def _rows(**columns: np.ndarray) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Read the model and the test split, write predictions, metrics, intervals and plots."""
-    settings, unit = params.load().evaluate, params.load().prepare.column
+    settings = params.load()
+    split, column, seed = splits.find(settings), settings.prepare.column, settings.evaluate.seed
     known = sidecar.read(SIDECAR)
     model = load_model(MODEL, known)
-    columns = [known.target, *(feature.name for feature in known.features)]
+    columns = [known.target, *known.key, *(feature.name for feature in known.features)]
+    columns += [column] if column else []
     frame = tables.read_split(TEST, *columns)
     actual = frame[known.target].to_numpy()
+    target = tables.read_split(TRAIN, known.target)[known.target].to_numpy()
     predictions = predict(model, frame, actual, known.task, known.positive)
     values = headline(predictions)
-    ends = intervals(predictions, settings.resamples, settings.seed)
+    decides = frame[column].to_numpy() if column else None
+    groups, order = (None, decides) if split.ordered else (decides, None)
+    found = intervals(predictions, settings.evaluate.resamples, seed, groups, order)
+    plain = baseline(predictions, target, known.positive)
     with files.replacing(EVALUATION, PREDICTIONS) as (draft, table_draft):
         with StageLive(draft) as live:
             for name, value in values.items():
                 live.log_metric(name, value, plot=False)
-            for name, points in plots(predictions, settings.seed).items():
+            for name, points in plots(predictions, seed).items():
                 live.log_plot(name, points, *AXES[name])
-        files.write_json(draft / "intervals.json", ends)
-        told = as_frame(predictions, frame, unit)
+        files.write_json(draft / INTERVALS.name, {name: asdict(one) for name, one in found.items()})
+        files.write_json(draft / BASELINE.name, plain)
+        told = as_frame(predictions, frame, known.key, decides)
         # Without the versions that pandas notes, the same answers are the same bytes.
-        plain = pa.Table.from_pandas(told, preserve_index=False).replace_schema_metadata()
-        pa.parquet.write_table(plain, table_draft)
+        kept = pa.Table.from_pandas(told, preserve_index=False).replace_schema_metadata()
+        pa.parquet.write_table(kept, table_draft)
+    print(table_of(values, found, plain))
+    absent = [name for name in METRICS if known.task in METRICS[name].tasks and name not in values]
+    if absent:
+        print(f"not defined for this model on these rows: {', '.join(absent)}")
+
+
+def table_of(values: dict[str, float], found: dict[str, Interval], plain: dict[str, float]) -> str:
+    """Return the metrics, their intervals and the baseline's metrics as a text table."""
+    width = max(map(len, values))
+    lines = [f"{'metric':{width}}  {'value':>10}  {'95 % interval':24}  {'baseline':>10}"]
     for name, value in values.items():
-        print(f"{name:20} {value:9.4f}   95 % from {ends[name]['low']} to {ends[name]['high']}")
+        one = found[name]
+        ends = "-" if one.low is None else f"{one.low:.4g} to {one.high:.4g}"
+        other = f"{plain[name]:.4g}" if name in plain else "-"
+        line = f"{name:{width}}  {value:>10.4g}  {f'{ends} ({one.method})':24}  {other:>10}"
+        lines += [line, *([f"  {one.note}"] if one.note else [])]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Features: which columns a model takes, what is computed from them, how they reach the estimator.
 
-Yours to change; docs/extend.md has recipes. The service loads the fitted pipeline that is built
-here, so what is changed here holds there as well.
+Yours to change; docs/extend.md has recipes. Whatever predicts loads the fitted pipeline that is
+built here, so what is changed here holds there as well.
 """
 
 from collections.abc import Callable, Iterable
@@ -165,7 +165,7 @@ class Scaling:
 def plain_scaling(model: Pipeline, names: list[str]) -> Scaling | None:
     """Return what a fitted pipeline does to its features where no more is done than is known here.
 
-    With it the service needs no DataFrame for its few rows. Steps count as known by their exact
+    With it a service needs no DataFrame for its few rows. Steps count as known by their exact
     type and settings, and where the result for some rows is the same to the last bit, so that a
     pipeline that was changed above answers for itself.
 

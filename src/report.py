@@ -3,19 +3,22 @@
 It is written from whatever is there, so that a run that stopped half-way has one as well.
 """
 
-import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from src.shared import champion, errors, files, pipeline, revisions
+from src.shared.champion import Champion
 from src.shared.errors import UserError
 from src.shared.page import Block, Plot, Table, to_html, to_markdown
 from src.shared.paths import (
+    BASELINE,
     DVC_LOCK,
     DVC_YAML,
     INTERVALS,
@@ -26,13 +29,14 @@ from src.shared.paths import (
     VALIDATION,
     VERDICTS,
 )
+from src.shared.verdicts import Verdict, met_by_baseline
 
 MARKDOWN, HTML = REPORT / "report.md", REPORT / "report.html"
 
 
 @dataclass(frozen=True)
 class Run:
-    """What is known of the run besides its files: in the workflow more than on a desk.
+    """What is known of the run besides its files: more on GitHub than on a desk.
 
     Attributes:
         failed: why it stopped; empty if it did not.
@@ -123,8 +127,11 @@ def headline(run: Run, verdicts: list[dict[str, Any]]) -> Iterator[Block]:
         where = f" at: {run.where}" if run.where else ""
         yield f"# ❌ {'Rejected' if rejected else 'Stopped'}{where}"
         yield from dict.fromkeys([*rejected, *run.failed])
-    else:
+    elif verdicts:
         yield "# ✅ Passed"
+    else:
+        yield "# ❔ Not judged"
+        yield "The gate has not judged this model."
     if not run.trained:
         yield "**The model was not trained** in this run."
 
@@ -134,8 +141,17 @@ def metric_rows(
     champion: dict[str, Any],
     intervals: dict[str, Any],
     verdicts: list[dict[str, Any]],
+    baseline: dict[str, Any],
 ) -> Sequence[tuple[str, ...]]:
-    """Return the table of the metrics beside the champion's; those with a bound come first."""
+    """Return the table of the metrics; those with a bound come first.
+
+    Args:
+        metrics: what evaluate measured.
+        champion: the same of the champion.
+        intervals: for each metric its `low` and `high` end, with a `note`.
+        verdicts: the gate's.
+        baseline: the metrics of a model that does not look at the features.
+    """
     judged = {verdict["metric"]: verdict for verdict in verdicts}
     rows = []
     for name in dict.fromkeys([*judged, *metrics]):
@@ -147,7 +163,8 @@ def metric_rows(
             (
                 f"`{name}`",
                 _text(value),
-                f"{_text(ends['low'])} to {_text(ends['high'])}" if ends else "-",
+                _interval(ends),
+                _text(baseline.get(name)),
                 _text(was),
                 _difference(value, was),
                 ", ".join(bound),
@@ -155,6 +172,13 @@ def metric_rows(
             )
         )
     return rows
+
+
+def _interval(ends: dict[str, Any]) -> str:
+    if ends.get("low") is None:
+        return "-"
+    note = f" ({ends['note']})" if ends.get("note") else ""
+    return f"{_text(ends['low'])} to {_text(ends['high'])}{note}"
 
 
 def _word(verdict: dict[str, Any]) -> str:
@@ -191,9 +215,12 @@ def plot_blocks(declared: Sequence[Any]) -> Iterator[Block]:
     entries = (pair for entry in declared if isinstance(entry, dict) for pair in entry.items())
     for path, how in entries:
         if isinstance(how, dict) and {"x", "y"} <= how.keys():
-            rows = _read(Path(path)).get(Path(path).stem, [])
-            points = [(row.get(how["x"]), row.get(how["y"])) for row in rows]
-            yield from draw(how, [point for point in points if None not in point])
+            yield from part(f"**{path}**", partial(_plot, Path(path), how))
+
+
+def _plot(path: Path, how: dict[str, Any]) -> Iterator[Block]:
+    points = [(row.get(how["x"]), row.get(how["y"])) for row in _read(path).get(path.stem, [])]
+    yield from draw(how, [point for point in points if None not in point])
 
 
 def draw(how: dict[str, Any], points: list[tuple[Any, Any]]) -> Iterator[Block]:
@@ -224,61 +251,165 @@ def draw(how: dict[str, Any], points: list[tuple[Any, Any]]) -> Iterator[Block]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    """Read a JSON file; empty if there is none.
+
+    Raises:
+        UserError: it is not JSON, or holds neither names and values nor a list.
+    """
+    if not path.exists():
         return {}
+    content = files.read_json(path, "run `dvc repro -f`")
     if isinstance(content, list):  # what DVCLive writes for a plot
         return {path.stem: content}
-    return content if isinstance(content, dict) else {}
+    if not isinstance(content, dict):
+        raise UserError(f"{path.as_posix()}: not what the pipeline writes")
+    return content
+
+
+def part(title: str, make: Callable[[], Iterable[Block]]) -> list[Block]:
+    """Return a part of the report; if it cannot be made, its title and why.
+
+    Args:
+        title: its heading.
+        make: yields its blocks, the heading first.
+    """
+    try:
+        blocks = list(make())
+        to_markdown(blocks), to_html(blocks)  # a plot may hold what cannot be drawn
+    except Exception as error:  # whatever a file holds: the other parts are worth having
+        why = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        return [title, f"⚠️ This part could not be made: {errors.plain(why)[:300]}"]
+    return blocks
+
+
+def read_verdicts(path: Path) -> list[dict[str, Any]]:
+    """Read what the gate wrote; nothing if it has not judged.
+
+    Raises:
+        UserError: the file is not what the gate writes.
+    """
+    if not path.exists():
+        return []
+    try:
+        content = files.read_json(path, "run `dvc repro -f gate`")
+        judged: list[dict[str, Any]] = content["verdicts"]
+        msgspec.convert(judged, list[Verdict])
+    except (TypeError, KeyError, msgspec.ValidationError):
+        raise UserError(f"{path.as_posix()}: not what the gate writes") from None
+    return judged
 
 
 def compose(revision: str, run: Run) -> Iterator[Block]:
-    """Yield the whole report, as blocks.
+    """Yield the whole report, as blocks. Whatever is missing or malformed costs its own part only.
 
     Args:
         revision: the champion's branch or commit.
         run: what is known of the run.
     """
-    judged = _read(run.verdicts)
-    verdicts, metrics = judged.get("verdicts", []), _read(METRICS)
-    rival, unknown, there = None, "", {}
-    with suppress(UserError):  # a revision that is not in this clone has no settings either
-        there = revisions.read_yaml(revision, PARAMS.as_posix())
     try:
-        rival = champion.find(revision)
-    except UserError as error:
-        unknown = str(error)
-    here = revisions.parse_yaml(PARAMS.read_text("utf-8"))
-    there = revisions.read_yaml_at(rival.place, PARAMS) if rival else there
-    yield from headline(run, verdicts)
-    for what in loosened(there.get("gate", {}), here.get("gate", {})):
-        yield f"⚠️ A bound is loosened: {what}"
+        verdicts = read_verdicts(run.verdicts)
+    except (UserError, OSError) as error:
+        verdicts, run = [], replace(run, failed=(*run.failed, str(error)))
+    notes = _read(run.verdicts).get("notes")
+    notes = notes if isinstance(notes, list) else []
+    rival, unknown = _find_champion(revision)
+    settings = partial(_settings, rival, revision)
+    yield from part("# ❌ Stopped", lambda: headline(run, verdicts))
+    yield from part("## Bounds", lambda: bound_blocks(*settings()))
     yield from run.notes
+    yield from part("## Metrics", lambda: metric_blocks(rival, unknown, verdicts, notes))
+    yield from part(
+        "## Plots", lambda: ["## Plots", *plot_blocks(_parse(DVC_YAML).get("plots", []))]
+    )
+    yield from part("## Validation", lambda: validation_blocks(_read(VALIDATION)))
+    yield from part("## Parameters", lambda: setting_blocks(*settings()))
+    yield from part("## Stages", lambda: stage_blocks(run.seconds))
+
+
+def _find_champion(revision: str) -> tuple[Champion | None, str]:
+    """Return the champion if there is one, and why that is not known, if so."""
+    try:
+        return champion.find(revision), ""
+    except Exception as error:  # whatever its commits hold
+        return None, str(error) or type(error).__name__
+
+
+def _settings(rival: Champion | None, revision: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the settings of the champion, or else of the revision, and those of this run."""
+    if rival:
+        return revisions.read_yaml_at(rival.place, PARAMS), _parse(PARAMS)
+    return revisions.read_yaml(revision, PARAMS.as_posix()), _parse(PARAMS)
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    """Read a YAML file.
+
+    Raises:
+        UserError: it is missing, or is not a mapping.
+    """
+    try:
+        content = revisions.parse_yaml(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError):
+        content = {}
+    if not content:
+        raise UserError(f"{path.as_posix()}: missing, or not YAML with keys")
+    return content
+
+
+def bound_blocks(old: dict[str, Any], new: dict[str, Any]) -> Iterator[Block]:
+    """Yield a warning for each bound that is looser than in the champion's settings."""
+    for what in loosened(old.get("gate", {}), new.get("gate", {})):
+        yield f"⚠️ A bound is loosened: {what}"
+
+
+def metric_blocks(
+    rival: Champion | None,
+    unknown: str,
+    verdicts: list[dict[str, Any]],
+    notes: Sequence[str] = (),
+) -> Iterator[Block]:
+    """Yield the metrics beside the champion's.
+
+    Args:
+        rival: the champion, if there is one.
+        unknown: why nobody knows of one.
+        verdicts: the gate's.
+        notes: how this model was compared with the champion.
+    """
     yield "## Metrics"
     if unknown:
         yield f"The champion is not known: {unknown}"
     elif rival is None:
         yield "There is no champion yet: this is the first model."
-    elif judged.get("notes"):
-        yield from (f"This model was {note}." for note in judged["notes"])
+    elif notes:
+        yield from (f"This model was {note}." for note in notes)
     elif _test_split(revisions.read_yaml_at(rival.place, DVC_LOCK)) != _test_split(
         pipeline.read_lock()
     ):
         yield "The champion was measured on another test split, so the change is not exact."
-    head = ("metric", "this run", "95 % interval", "champion", "change", "bound", "verdict")
+    head = ("metric", "this run", "95 % interval", "baseline", "champion", "change", "bound")
     before = rival.metrics if rival else {}
-    yield Table(head, metric_rows(metrics, before, _read(INTERVALS), verdicts))
-    yield "## Plots"
-    yield from plot_blocks(revisions.parse_yaml(DVC_YAML.read_text("utf-8")).get("plots", []))
-    yield from validation_blocks(_read(VALIDATION))
+    baseline = _read(BASELINE)
+    rows = metric_rows(_read(METRICS), before, _read(INTERVALS), verdicts, baseline)
+    yield Table((*head, "verdict"), rows)
+    yield "Baseline: the best of always the same answer, learned from the train split's target."
+    judged = msgspec.convert(verdicts, list[Verdict])
+    yield from (f"⚠️ {warning}" for warning in met_by_baseline(judged, baseline))
+
+
+def setting_blocks(old: dict[str, Any], new: dict[str, Any]) -> Iterator[Block]:
+    """Yield the settings that differ from the champion's."""
     yield "## Parameters"
-    changed = list(changes(there, here)) if there else []
+    changed = list(changes(old, new)) if old else []
     yield Table(("setting", "champion", "here"), changed) if changed else "No setting has changed."
+
+
+def stage_blocks(seconds: dict[str, float]) -> Iterator[Block]:
+    """Yield which stages ran, and how long each took."""
     yield "## Stages"
-    stages = dict.fromkeys([*pipeline.stages_of(pipeline.read_lock()), *run.seconds])
+    stages = dict.fromkeys([*pipeline.stages_of(pipeline.read_lock()), *seconds])
     rows = [
-        (name, "ran" if name in run.seconds else "unchanged", _seconds(run.seconds.get(name)))
+        (name, "ran" if name in seconds else "unchanged", _seconds(seconds.get(name)))
         for name in stages
     ]
     yield Table(("stage", "in this run", "seconds"), rows)

@@ -1,5 +1,6 @@
 """Stage 3: cross-validate and fit the model."""
 
+import math
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -13,12 +14,13 @@ from sklearn.base import BaseEstimator, clone
 from tqdm import tqdm
 
 from src import features, splits
-from src.shared import errors, files, params, sidecar, tables
+from src.shared import errors, fields, files, params, sidecar, tables
 from src.shared.errors import UserError
 from src.shared.estimators import Candidate, candidates, distributions, make_estimator, paths, told
-from src.shared.measure import headline, predict
+from src.shared.fields import Format
+from src.shared.measure import headline, predict, six_digits
 from src.shared.model import answers, versions
-from src.shared.params import Params
+from src.shared.params import Data, Params
 from src.shared.paths import DVC_YAML, MODEL, SIDECAR, TRAIN, TRAINING, VALIDATION
 from src.shared.recorder import StageLive
 from src.shared.sidecar import Artifact, Example, Feature, Sidecar
@@ -38,7 +40,8 @@ def cross_validate(
         settings: the sections task, data, prepare and train.
 
     Returns:
-        For each metric its value in each fold in which it is defined.
+        For each metric its value in each fold; a metric that is not defined in all of them has
+        none.
 
     Raises:
         UserError: a fold cannot be fitted, or the folds cannot be made.
@@ -46,12 +49,14 @@ def cross_validate(
     target = frame[settings.data.target]
 
     def score(fit: np.ndarray, held_out: np.ndarray) -> dict[str, float]:
-        present = target.iloc[fit].nunique()
-        if settings.task == "binary" and present < 2:
-            raise UserError(
-                "train: the training rows of a fold are all of one class; use fewer folds, or "
-                "another prepare.split"
-            )
+        if settings.task != "regression":
+            lacking = set(target) - set(target.iloc[fit])
+            if lacking:
+                raise UserError(
+                    "train: the training rows of a fold have none of the class "
+                    f"{', '.join(sorted(map(repr, lacking)))}; use fewer train.folds, another "
+                    "prepare.split, or more rows of it"
+                )
         fitted = clone(model).fit(frame.iloc[fit], target.iloc[fit])
         rows, actual = frame.iloc[held_out], target.iloc[held_out].to_numpy()
         predictions = predict(fitted, rows, actual, settings.task, settings.data.positive)
@@ -60,10 +65,14 @@ def cross_validate(
     folds = list(splits.folds(frame, target, settings))
     # Threads: a process would import scikit-learn anew, which takes longer than a small fit.
     pool = joblib.Parallel(n_jobs=-1, prefer="threads", return_as="generator")
-    scores = pool(joblib.delayed(score)(*fold) for fold in folds)
-    found = list(tqdm(scores, total=len(folds), desc="cross-validation", disable=None))
+    running = pool(joblib.delayed(score)(*fold) for fold in folds)
+    found = list(tqdm(running, total=len(folds), desc="cross-validation", disable=None))
     names = dict.fromkeys(name for fold in found for name in fold)
-    return {name: [fold[name] for fold in found if name in fold] for name in names}
+    scores = {name: [fold.get(name, math.nan) for fold in found] for name in names}
+    for name, values in scores.items():
+        if lost := sum(map(math.isnan, values)):
+            print(f"{name}: not defined in {lost} of {len(found)} folds, so it has no mean")
+    return {name: values for name, values in scores.items() if not any(map(math.isnan, values))}
 
 
 def describe(
@@ -94,9 +103,22 @@ def describe(
         estimator=settings.train.estimator,
         versions=versions(packages),
         example=example(model, frame, described, settings.task),
+        key=settings.data.key or [],
+        ignored=[
+            *filter(None, [settings.data.target, settings.prepare.column]),
+            *settings.data.drop,
+        ],
+        form=written(settings.data),
         data={TRAIN.as_posix(): files.sha256(TRAIN)},
         model=artifact,
     )
+
+
+def written(data: Data) -> Format:
+    """Return how the fields of the raw table are written, so that others are read like them."""
+    always = fields.MISSING if data.raw.endswith(".csv") else {""}
+    missing = sorted(always | {str(text).strip(fields.BLANKS) for text in data.missing})
+    return Format(data.separator, data.decimal, missing=tuple(missing))
 
 
 def example(
@@ -192,7 +214,7 @@ def main() -> None:
     )
     modules = {path.rpartition(".")[0] for path in paths(train.estimator, train.arguments)}
     require_dependencies(own_files(modules | set(sys.modules) - before))
-    described = features.describe(frame, (data.target, settings.prepare.column))
+    described = features.describe(frame, (data.target, settings.prepare.column, *(data.key or ())))
     if not described:
         raise UserError(f"{TRAIN.as_posix()}: has no column left to learn from")
     model = features.build_pipeline(described, estimator)
@@ -208,6 +230,9 @@ def main() -> None:
         artifact = Artifact(MODEL.name, files.sha256(model_draft))
         sidecar.write(sidecar_draft, describe(model, frame, described, settings, artifact))
         record(records_draft, settings, scores, candidates(model["estimator"]))
+    print(f"cross-validation in {train.folds} folds ({settings.prepare.split}):")
+    for name, values in scores.items():
+        print(f"  {name:20} {np.mean(values):8.4g} +- {np.std(values):.2g}")
 
 
 def record(
@@ -234,7 +259,7 @@ def record(
             live.log_params({"candidates": len(searched), "best": searched[0].parameters})
         points = []
         for name, values in scores.items():  # under the names that evaluate gives them
-            mean, spread = round(float(np.mean(values)), 6), round(float(np.std(values)), 6)
+            mean, spread = six_digits(float(np.mean(values))), six_digits(float(np.std(values)))
             live.log_metric(name, mean, plot=False)
             points.append({"metric": name, "mean": mean, "std": spread, "folds": values})
         live.log_plot("cross_validation", points, x="mean", y="metric")

@@ -5,13 +5,24 @@ from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
-from src.shared import errors, files, params, tables
+from src.shared import errors, files, findings, params, tables
 from src.shared.checks import Violation, listed, read_schema, schema_violations
-from src.shared.drift import chance_drift, drift
+from src.shared.drift import chance_category_drift, chance_drift, chance_unseen, drift, unseen
 from src.shared.errors import UserError
+from src.shared.findings import Finding
+from src.shared.overlap import near_rows, shared_rows
 from src.shared.params import Params
 from src.shared.paths import SCHEMA, TEST, TRAIN, VALIDATION
+from src.shared.unreadable import in_data
+
+# What is checked, where a remedy is known.
+HAS_VALUES, NOT_CONSTANT = "has values", "is not constant"
+TARGET_MISSING, EVERY_CLASS = "target is not missing", "every class in both splits"
+
+# The gap that chance makes, from which on drift cannot be seen.
+BLIND = 0.5
 
 
 def other_violations(
@@ -35,32 +46,96 @@ def other_violations(
     ):
         if len(frame) < least:
             yield Violation(split, "", f"at least {least} rows", len(frame), "")
-    hashes = pd.util.hash_pandas_object(train, index=False)
-    shared = int(pd.util.hash_pandas_object(test, index=False).isin(hashes).sum())
-    if shared:
-        yield Violation("both", "", "no row in both splits", shared, "")
     yield from _target_violations(train[target], test[target], settings)
-    features = [name for name in train.columns if name not in (target, settings.prepare.column)]
+    features = feature_names(train, settings)
     for name in features:
         if train[name].isna().all():
-            yield Violation("train", name, "has values", len(train), "")
+            yield Violation("train", name, HAS_VALUES, len(train), "")
         elif train[name].nunique(dropna=False) == 1:
             value = str(train[name].iloc[0])
-            yield Violation("train", name, "is not constant", len(train), value)
+            yield Violation("train", name, NOT_CONSTANT, len(train), value)
     for split, frame in (("train", train), ("test", test)):
         for name in map(str, frame.select_dtypes("float")):
             infinite = int(np.isinf(frame[name]).sum())
             if infinite:
                 yield Violation(split, name, "finite", infinite, "inf")
-    # Rows of a group may all be alike, and missing values tell nothing of the others.
-    group = settings.prepare.column if settings.prepare.split == "group" else None
-    parts = [(part, part[group].nunique() if group else len(part)) for part in (train, test)]
+    yield from drifts(train, test, settings)
+
+
+def overlap(
+    train: pd.DataFrame, test: pd.DataFrame, settings: Params
+) -> tuple[list[Violation], list[Finding]]:
+    """Look for rows of the test split that the train split has too, unless that is as it should be.
+
+    Returns:
+        A violation where rows are equal in every column; a finding where only features are.
+    """
+    if settings.prepare.duplicates == "keep":
+        return [], []
+    near = near_rows(train, test, feature_names(train, settings))
+    equal = shared_rows(train, test, near)
+    violations = [Violation("both", "", "no row in both splits", equal, "")] if equal else []
+    alike = int(near.sum())
+    if not alike or equal:
+        return violations, []
+    what = f"{alike / len(test):.1%} of the test rows have the features of a train row"
+    remedy = (
+        "if they are repeats, drop them or split by group; if each is an observation of its own, "
+        "set `duplicates: keep` under prepare in params.yaml"
+    )
+    return [], [Finding("", what, alike, "", remedy)]
+
+
+def blindness(train: pd.DataFrame, test: pd.DataFrame, settings: Params) -> Iterator[Finding]:
+    """Say so where the splits are too small for drift to be seen."""
+    features = feature_names(train, settings)
+    rows = [independent_rows(train, test, name, settings) for name in features]
+    least = min((chance_drift(*each, len(features)) for each in rows), default=0.0)
+    if least >= BLIND:
+        what = f"too few rows to see drift: chance alone makes gaps up to {min(least, 1):.2f}"
+        remedy = "take drift that is not found as not looked for, or get more rows"
+        yield Finding("", what, 0, "", remedy)
+
+
+def feature_names(frame: pd.DataFrame, settings: Params) -> list[str]:
+    """List the columns that are features: neither target nor key nor what groups or dates."""
+    roles = (settings.data.target, settings.prepare.column, *(settings.data.key or ()))
+    return [name for name in map(str, frame.columns) if name not in roles]
+
+
+def drifts(train: pd.DataFrame, test: pd.DataFrame, settings: Params) -> Iterator[Violation]:
+    """Find the features that lie farther apart in the splits than is allowed and than by chance."""
+    limits, features = settings.validate, feature_names(train, settings)
     for name in features:
-        gap = drift(train[name], test[name])
-        rows = [min(part[name].count() or len(part), most) for part, most in parts]
-        allowed = max(limits.max_drift, chance_drift(rows[0], rows[1], len(features)))
+        rows = independent_rows(train, test, name, settings)
+        if pd.api.types.is_string_dtype(train[name]):
+            limit = limits.max_category_drift
+            chance = chance_category_drift(train[name], test[name], rows, len(features))
+            new = unseen(train[name], test[name])
+            most = max(limit, chance_unseen(train[name], rows, len(features)))
+            if new > most:
+                check = f"unseen values at most {most:.2f}"
+                yield Violation("test", name, check, len(test), f"{new:.2f}")
+        else:
+            limit, chance = limits.max_drift, chance_drift(*rows, len(features))
+        gap, allowed = drift(train[name], test[name]), max(limit, chance)
         if gap > allowed:
             yield Violation("both", name, f"drift at most {allowed:.2f}", len(test), f"{gap:.2f}")
+
+
+def independent_rows(
+    train: pd.DataFrame, test: pd.DataFrame, name: str, settings: Params
+) -> tuple[int, int]:
+    """Count the rows of each split that tell of a column by themselves.
+
+    Rows of a group may all be alike, and missing values tell nothing of the others.
+    """
+    group = settings.prepare.column if settings.prepare.split == "group" else None
+    train_rows, test_rows = (
+        min(part[name].count() or len(part), part[group].nunique() if group else len(part))
+        for part in (train, test)
+    )
+    return train_rows, test_rows
 
 
 def _target_violations(train: pd.Series, test: pd.Series, settings: Params) -> Iterator[Violation]:
@@ -68,7 +143,7 @@ def _target_violations(train: pd.Series, test: pd.Series, settings: Params) -> I
     for split, column in (("train", train), ("test", test)):
         missing = int(column.isna().sum())
         if missing:
-            yield Violation(split, name, "target is not missing", missing, "")
+            yield Violation(split, name, TARGET_MISSING, missing, "")
     numeric = pd.api.types.is_numeric_dtype(train) and not pd.api.types.is_bool_dtype(train)
     if settings.task == "regression":
         if not numeric:
@@ -88,7 +163,27 @@ def _target_violations(train: pd.Series, test: pd.Series, settings: Params) -> I
     for split, present in classes.items():
         absent = [label for label in everything if label not in present]
         if absent:
-            yield Violation(split, name, "every class in both splits", 0, listed(absent))
+            yield Violation(split, name, EVERY_CLASS, 0, listed(absent))
+
+
+def remedies(violations: list[Violation], settings: Params) -> Iterator[str]:
+    """Yield what can be done about violations, where there is more than mending the data."""
+    by_check: dict[str, list[str]] = {}
+    for one in violations:
+        by_check.setdefault(one.check, []).append(one.column)
+    empty = dict.fromkeys([*by_check.get(HAS_VALUES, []), *by_check.get(NOT_CONSTANT, [])])
+    if empty:
+        drop = in_data("drop", [*settings.data.drop, *empty])
+        yield f"columns that say nothing: {drop}"
+    if missing := by_check.get(TARGET_MISSING):
+        drop = in_data("missing_target", "drop")
+        yield f"rows without '{missing[0]}': {drop}, to leave them out"
+    if EVERY_CLASS in by_check:
+        drop = "`drop_rare_classes: 5`, say, under data in params.yaml"
+        yield f"classes with too few rows: more rows, or {drop}, to leave out those with fewer"
+    if new := by_check.get("column is not in the schema"):
+        names = ", ".join(map(repr, dict.fromkeys(new)))
+        yield f"new columns: add {names} to {SCHEMA.as_posix()}, or run `make schema`"
 
 
 def table_of(violations: list[Violation]) -> str:
@@ -108,32 +203,51 @@ def _fit(text: str, width: int) -> str:
 
 
 def main() -> int:
-    """Check both splits, write metrics/validation.json, print what is wrong."""
+    """Check both splits, write metrics/validation.json, print what is wrong and what is odd."""
     settings = params.load()
-    train = tables.read_split(TRAIN, settings.data.target)
+    needed = filter(None, [settings.data.target, settings.prepare.column])
+    train = tables.read_split(TRAIN, *needed, *(settings.data.key or ()))
     test = tables.read_split(TEST, *train.columns)
-    schema = read_schema()
+    schema = read_schema(settings.data.drop)
+    repeated, alike = overlap(train, test, settings)
     violations = [
         *schema_violations(schema, train, "train"),
         *schema_violations(schema, test, "test"),
         *other_violations(train, test, settings),
+        *repeated,
+    ]
+    warnings = [
+        *findings.find(pd.concat([train, test], ignore_index=True), settings),
+        *findings.leading_zeros(zeros(), settings),
+        *alike,
+        *blindness(train, test, settings),
     ]
     report = {
         "passed": not violations,
         "train_rows": len(train),
         "test_rows": len(test),
         "violations": [asdict(violation) for violation in violations],
+        "warnings": [asdict(warning) for warning in warnings],
     }
     with files.replacing(VALIDATION) as (draft,):
         files.write_json(draft, report)
+    if warnings:
+        print(findings.told(warnings, settings))
     if violations:
         print(table_of(violations))
+        print(*remedies(violations, settings), sep="\n")
         raise UserError(
             f"{len(violations)} checks failed (all in {VALIDATION.as_posix()}); mend the raw data, "
-            f"or {SCHEMA.as_posix()} or the limits in params.yaml"
+            f"or {SCHEMA.as_posix()} or the settings in params.yaml, then run `dvc repro` again"
         )
     print(f"{len(train)} + {len(test)} rows, {train.shape[1]} columns: no violations")
     return 0
+
+
+def zeros() -> dict[str, int]:
+    """Count for each column the numbers that were written with leading zeros."""
+    noted = tables.notes(pq.read_schema(TRAIN), tables.ZEROS)
+    return {name: int(count) for name, count in noted.items()}
 
 
 if __name__ == "__main__":

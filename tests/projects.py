@@ -1,5 +1,6 @@
 """Small projects for the tests: data, parameters, schema, and where asked for the pipeline."""
 
+import contextlib
 import os
 import runpy
 import shutil
@@ -16,8 +17,8 @@ import pandas as pd
 from ruamel.yaml import YAML
 from sklearn.datasets import load_diabetes, load_wine
 
-from src.schema import infer
-from src.shared import params, pipeline, tables
+from src.schema import infer, to_yaml
+from src.shared import params, pipeline, raw, tables
 
 ROOT = Path(__file__).parents[1]
 STAGES = tuple(pipeline.declared(ROOT / "dvc.yaml"))
@@ -142,10 +143,11 @@ def make_project(
     settings = settings_of(task, **sections)
     folder.mkdir(parents=True, exist_ok=True)
     write_settings(folder, settings)
-    raw = folder / settings["data"]["raw"]
-    write_table(raw, TABLES[task]() if table is None else table)
-    frame = tables.read_raw(raw, settings["data"]["drop"]).to_pandas()
-    schema = str(infer(frame, settings["data"]["target"]).to_yaml())
+    write_table(folder / settings["data"]["raw"], TABLES[task]() if table is None else table)
+    data = params.parse(params.Data, settings["data"])
+    with contextlib.chdir(folder):
+        frame = tables.to_frame(raw.read(data))
+    schema = to_yaml(infer(frame, data.target, data.key or ()))
     (folder / "data/schema.yaml").write_text(schema, encoding="utf-8")
     if code:
         shutil.copytree(ROOT / "src", folder / "src")

@@ -1,17 +1,18 @@
 """Rows that clients send, checked against the model's sidecar."""
 
+import contextlib
 import csv
 import difflib
 import io
-import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import orjson
 
+from src.shared import fields
+from src.shared.fields import Format
 from src.shared.sidecar import Feature, Sidecar
 
 Columns = dict[str, np.ndarray]
@@ -73,6 +74,7 @@ class Checker:
                 whole numbers) is refused. Otherwise the model answers, and there is a warning.
         """
         self.features, self.strict = sidecar.features, strict
+        self.form, self.ignored = sidecar.form, {*sidecar.ignored, *sidecar.key}
         self.names = {feature.name: feature for feature in self.features}
         self.convert = {feature.name: _converter(feature) for feature in self.features}
         self.novelty = {
@@ -126,10 +128,11 @@ class Checker:
         return records
 
     def _read_csv(self, body: bytes) -> list[Any]:
-        """Read CSV. An empty field is a missing value."""
+        """Read CSV as the raw table is read, without its columns that are no features."""
         try:
-            lines = csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
-            header = next(lines, [])
+            text = io.StringIO(body.decode("utf-8-sig"), newline="")
+            lines = csv.reader(text, delimiter=self.form.separator, strict=True)
+            header = [name.strip(fields.BLANKS) for name in next(lines, [])]
             rows = []
             for line in lines:
                 if line:
@@ -147,8 +150,9 @@ class Checker:
         features = [self.names.get(name) for name in header]
         return [
             {
-                name: _from_text(text, feature)
+                name: _from_text(text, feature, self.form) if feature else text
                 for name, feature, text in zip(header, features, line, strict=True)
+                if name not in self.ignored
             }
             if len(line) == len(header)
             else line
@@ -217,14 +221,10 @@ def _converter(feature: Feature) -> Callable[[Any], Any]:
             raise ValueError("must be true or false")
         return float(value)
 
-    def date(value: Any) -> datetime:
+    def date(value: Any) -> Any:
         if type(value) is not str:
             raise ValueError("must be a date as text, such as 2024-03-01T12:00:00")
-        try:
-            found = datetime.fromisoformat(value)
-            return found.astimezone(UTC).replace(tzinfo=None) if found.tzinfo else found
-        except (ValueError, OverflowError):
-            raise ValueError("must be a date, such as 2024-03-01 or 2024-03-01T12:00") from None
+        return fields.read(value, "date", ())
 
     def category(value: Any) -> str:
         if type(value) is not str:
@@ -235,19 +235,13 @@ def _converter(feature: Feature) -> Callable[[Any], Any]:
     return kinds[feature.kind]
 
 
-def _from_text(text: str, feature: Feature | None) -> Any:
+def _from_text(text: str, feature: Feature, form: Format) -> Any:
     """Turn a field of CSV into what JSON would have; what cannot be turned stays text."""
-    if not text:
-        return None
-    if feature and feature.kind == "boolean":
-        return {"true": True, "false": False}.get(text.lower(), text)
-    if feature and feature.kind == "numeric" and math.isfinite(value := _float(text)):
-        return value
-    return text
-
-
-def _float(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
+    kinds: dict[str, tuple[fields.Kind, ...]] = {
+        "numeric": ("whole", "number") if feature.dtype.lower().startswith("int") else ("number",),
+        "boolean": ("boolean",),
+    }
+    for kind in kinds.get(feature.kind, ()):
+        with contextlib.suppress(ValueError):
+            return fields.read(text, kind, form.missing, form.decimal)
+    return fields.read(text, "text", form.missing)

@@ -2,12 +2,13 @@
 
 import difflib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from src.shared.columns import kind_of
 from src.shared.errors import UserError, plain
 from src.shared.paths import SCHEMA
 
@@ -35,8 +36,11 @@ class Violation:
     values: str
 
 
-def read_schema() -> "DataFrameSchema":
+def read_schema(drop: Iterable[str] = ()) -> "DataFrameSchema":
     """Read data/schema.yaml.
+
+    Args:
+        drop: columns that no stage sees, whatever the schema says of them.
 
     Raises:
         UserError: the schema is missing, is not one, or names a check that does not exist.
@@ -55,15 +59,29 @@ def read_schema() -> "DataFrameSchema":
         raise UserError(f"{SCHEMA.as_posix()}: names no column; infer one with `make schema`")
     if unknown := _unknown_keys():
         raise UserError(f"{SCHEMA.as_posix()}: {unknown}")
-    return schema
+    for column in schema.columns.values():
+        if kind_of(str(column.dtype)) == "text":  # a range of numbers is left of another type
+            column.checks = [check for check in column.checks if check.name != "in_range"]
+    return schema.remove_columns([name for name in drop if name in schema.columns])
 
 
 def schema_violations(
     schema: "DataFrameSchema", frame: pd.DataFrame, split: str
 ) -> list[Violation]:
-    """Check a split against the schema, all checks on all columns."""
+    """Check a split against the schema, all checks on all columns.
+
+    A type need not be the schema's to the letter: `str` holds for text whatever pandas keeps it in,
+    `int64` for whole numbers of which some are missing.
+    """
     from pandera.errors import SchemaErrors
 
+    own = {str(name): str(dtype) for name, dtype in frame.dtypes.items()}
+    alike = {
+        name: {"dtype": own[name]}
+        for name, column in schema.columns.items()
+        if name in own and kind_of(own[name]) == kind_of(str(column.dtype)) is not None
+    }
+    schema = schema.update_columns(alike)
     try:
         schema.validate(frame, lazy=True)
     except SchemaErrors as error:

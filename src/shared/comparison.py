@@ -7,13 +7,12 @@ models measured on different rows differ by .02 in accuracy one time in five at 
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
 from src.metrics import better
-from src.shared.intervals import BLOCK, _weights
-from src.shared.measure import Array, Predictions, measure, six_digits
+from src.shared.intervals import block_length, draw_blocks, draw_groups, draw_rows, weights_of
+from src.shared.measure import Array, Predictions, measure, row_losses, six_digits
 from src.shared.verdicts import Drop
 
 LEVEL = 95  # per cent of the resamples that must agree before a drop counts as more than chance
@@ -65,16 +64,22 @@ def compare(
 
 
 def draw(
-    rows: int, resamples: int, seed: int, unit: Any = None, ordered: bool = False
+    rival: Predictions,
+    challenger: Predictions,
+    resamples: int,
+    seed: int,
+    unit: Array | None = None,
+    ordered: bool = False,
 ) -> Iterator[Array]:
     """Draw the resamples of the shared rows: single rows, whole groups, or blocks of time.
 
     Rows of one group, or next to one another in time, are alike, so that single rows would make the
-    interval too narrow. Source for circular blocks: Politis and Romano, A circular block-resampling
-    procedure for stationary data (1992).
+    interval too narrow; src/shared/intervals.py names the sources. What counts for the length of a
+    block is how long the two models' errors differ in the same way.
 
     Args:
-        rows: the number of rows.
+        rival: what the model to beat says of the shared rows.
+        challenger: what the new model says of them.
         resamples: how many times to draw.
         seed: of the random generator.
         unit: the group or the time of each row, shape (rows,); None where rows are independent.
@@ -83,24 +88,16 @@ def draw(
     Yields:
         How often each row stands in each resample, shape (resamples, rows), in blocks.
     """
-    random = np.random.default_rng(seed)
-    parts = max(1, resamples * rows // BLOCK)
-    if unit is None:
-        yield from _weights(rows, resamples, random)
-    elif not ordered:
-        names, group = np.unique(np.asarray(unit).astype(str), return_inverse=True)
-        for weights in _weights(len(names), resamples, random):
-            for part in np.array_split(weights, parts):
-                yield part[:, group]
-    else:
-        place = np.argsort(np.argsort(np.asarray(unit), kind="stable"))
-        length = min(rows, round(2 * rows ** (1 / 3)))
-        starts = random.integers(rows, size=(resamples, -(-rows // length), 1))
-        for part in np.array_split(starts, parts):
-            drawn = (part + np.arange(length)) % rows  # the last row is followed by the first
-            drawn += rows * np.arange(len(part))[:, None, None]
-            counts = np.bincount(drawn.ravel(), minlength=len(part) * rows)
-            yield counts.reshape(len(part), rows)[:, place].astype(float)
+    rows = len(challenger.actual)
+    drawing = draw_rows(rows)
+    if unit is not None and not ordered:
+        drawing = draw_groups(np.unique(unit, return_inverse=True)[1])
+    elif unit is not None:
+        places = np.argsort(unit, kind="stable")
+        losses = zip(row_losses(rival), row_losses(challenger), strict=True)
+        length = block_length([(new - old)[places] for old, new in losses])
+        drawing = draw_blocks(places, length) if length > 1 else drawing
+    yield from weights_of(drawing, resamples, rows, seed)
 
 
 def _worse(name: str, old: Array, new: Array) -> Array:

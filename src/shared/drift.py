@@ -16,8 +16,9 @@ def drift(train: pd.Series, test: pd.Series) -> float:
 
     Returns:
         From 0 to 1: for numbers and dates the largest gap between the cumulative distributions
-        (the two-sample Kolmogorov-Smirnov statistic), for text the largest gap between the shares
-        of a value; in either case at least the gap between the shares of missing values.
+        (the two-sample Kolmogorov-Smirnov statistic); for text half the sum of the gaps between the
+        shares of each value (the total variation distance: the share of rows whose value would have
+        to be another); in either case at least the gap between the shares of missing values.
     """
     gap = abs(float(train.isna().mean()) - float(test.isna().mean()))
     train, test = train.dropna(), test.dropna()
@@ -25,14 +26,20 @@ def drift(train: pd.Series, test: pd.Series) -> float:
         return gap
     if pd.api.types.is_string_dtype(train):
         first, second = (column.value_counts(normalize=True) for column in (train, test))
-        return max(gap, float(first.sub(second, fill_value=0).abs().max()))
+        return max(gap, float(first.sub(second, fill_value=0).abs().sum() / 2))
     ordered = [np.sort(column.to_numpy()) for column in (train, test)]
     values = np.concatenate(ordered)
     below = [np.searchsorted(column, values, side="right") / len(column) for column in ordered]
     return max(gap, float(np.abs(below[0] - below[1]).max()))
 
 
-def chance_drift(train_rows: int, test_rows: int, columns: int) -> float:
+def unseen(train: pd.Series, test: pd.Series) -> float:
+    """Return the share of the known values of a test column that the train column does not have."""
+    known = test.dropna()
+    return 1 - float(known.isin(train.unique()).mean()) if len(known) else 0.0
+
+
+def chance_drift(train_rows: float, test_rows: float, columns: int) -> float:
     """Return the drift that chance alone exceeds in one of 1,000 data sets of this size.
 
     Source: Smirnov's asymptotic bound for the two-sample statistic, sqrt(-ln(a / 2) / 2) times
@@ -41,3 +48,37 @@ def chance_drift(train_rows: int, test_rows: int, columns: int) -> float:
     level = FALSE_ALARM / max(columns, 1)
     size = (train_rows + test_rows) / (train_rows * test_rows)
     return float(np.sqrt(-np.log(level / 2) / 2 * size))
+
+
+def chance_category_drift(
+    train: pd.Series, test: pd.Series, rows: tuple[float, float], columns: int
+) -> float:
+    """Return the drift of categories that chance alone exceeds in fewer than 1 of 1,000 data sets.
+
+    Args:
+        train: the column in the train split.
+        test: the same column in the test split.
+        rows: how many independent rows each has.
+        columns: of the data set, among which the chance of a false alarm is shared out.
+
+    Source: the mean of the total variation is at most half the sum of the standard deviations of
+    the gaps, sqrt(p (1 - p) (1/n + 1/m)) for a value of the share p (Jensen's inequality), and it
+    exceeds its mean by t with a probability of at most exp(-2 t^2 / (1/n + 1/m)) (McDiarmid's).
+    """
+    share = pd.concat([train, test]).value_counts(normalize=True).to_numpy()
+    size = 1 / rows[0] + 1 / rows[1]
+    mean = np.sqrt(share * (1 - share) * size).sum() / 2
+    return float(min(mean + np.sqrt(-np.log(FALSE_ALARM / max(columns, 1)) / 2 * size), 1.0))
+
+
+def chance_unseen(train: pd.Series, rows: tuple[float, float], columns: int) -> float:
+    """Return the share of unseen values that chance alone exceeds in 1 of 1,000 data sets.
+
+    Source: the share that further rows have of values not seen so far is about the share of values
+    seen once (Good and Turing), and a share of m rows exceeds its own by t with a probability of
+    at most exp(-2 t^2 m) (Hoeffding); for the estimate from n rows the same is added.
+    """
+    counts = train.value_counts()
+    once = float((counts == 1).sum()) / max(int(counts.sum()), 1)
+    size = 1 / rows[0] + 1 / rows[1]
+    return float(min(once + np.sqrt(-np.log(FALSE_ALARM / max(columns, 1)) / 2 * size), 1.0))

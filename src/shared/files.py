@@ -101,7 +101,7 @@ def md5(path: Path) -> str:
 def recorded(record: Path) -> dict[str, str]:
     """Return what DVC has recorded in Git: for each file its MD5 hash.
 
-    Read as text, as what builds the image has no YAML parser; DVC writes it in one form.
+    Read as text, as not every program that reads it has a YAML parser; DVC writes it in one form.
 
     Args:
         record: dvc.lock, of which only what stages make is read, or a .dvc file.

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from src.metrics import METRICS, Metric
+from src.metrics import METRICS, Metric, better
 from src.shared.errors import UserError
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -42,6 +42,11 @@ class Predictions:
     scores: Array | None = None
     probabilities: bool = False
     binary: bool = False
+
+    @property
+    def task(self) -> str:
+        """The task that these are predictions of."""
+        return "regression" if self.classes is None else "binary" if self.binary else "multiclass"
 
 
 def predict(model: Any, rows: Any, actual: Array, task: str, positive: Any = None) -> Predictions:
@@ -92,6 +97,52 @@ def headline(predictions: Predictions) -> dict[str, float]:
     return {name: six_digits(one) for name, [one] in values.items() if np.isfinite(one)}
 
 
+def baseline(predictions: Predictions, target: Array, positive: Any = None) -> dict[str, float]:
+    """Return each metric of a model that does not look at the features.
+
+    The best of scikit-learn's `DummyClassifier` (most_frequent, prior) or `DummyRegressor` (mean,
+    median), each metric for itself.
+
+    Args:
+        predictions: what the real model says; its rows are scored.
+        target: the target's values in the train split, which the baseline learns.
+        positive: for a binary task the class that counts as positive.
+    """
+    from sklearn.dummy import DummyClassifier, DummyRegressor
+
+    if predictions.classes is None:
+        dummies = [DummyRegressor(strategy=name) for name in ("mean", "median")]
+    else:
+        dummies = [DummyClassifier(strategy=name) for name in ("most_frequent", "prior")]
+    actual, found = predictions.actual, dict[str, float]()
+    for dummy in dummies:
+        dummy.fit(np.zeros((len(target), 1)), target)
+        said = predict(dummy, np.zeros((len(actual), 1)), actual, predictions.task, positive)
+        for name, value in headline(said).items():
+            best = min if better(name) == "lower" else max
+            found[name] = best(value, found.get(name, value))
+    return found
+
+
+def heavy_tails(predictions: Predictions) -> dict[str, str]:
+    """Say of rmse and r2 where a few rows, at most one in twenty, make up most of them."""
+    if predictions.classes is not None:
+        return {}
+    actual, rows = predictions.actual, len(predictions.actual)
+    found: dict[str, str] = {}
+    for names, what, values in (
+        (("rmse", "r2"), "squared error", (actual - predictions.predicted) ** 2),
+        (("r2",), "target's variance", (actual - actual.mean()) ** 2),
+    ):
+        sums = np.cumsum(np.sort(values)[::-1])
+        few = int(np.searchsorted(sums, sums[-1] / 2)) + 1
+        if sums[-1] > 0 and few <= rows / 20:
+            share = sums[few - 1] / sums[-1]
+            said = f"{few} of {rows} rows make up {share:.0%} of the {what}"
+            found |= {name: f"{found[name]}; {said}" if name in found else said for name in names}
+    return found
+
+
 def six_digits(value: float) -> float:
     """Round to six significant digits."""
     return float(f"{value:.6g}")
@@ -103,9 +154,8 @@ def measure(predictions: Predictions) -> Measure:
     It takes how often each row stands in each resample, floats of shape (resamples, rows), and
     returns for each metric its values, shape (resamples,); NaN where it is not defined.
     """
-    regression = predictions.classes is None
-    task = "regression" if regression else "binary" if predictions.binary else "multiclass"
-    measures = [_regression(predictions) if regression else _classification(predictions)]
+    task = predictions.task
+    measures = [(_regression if task == "regression" else _classification)(predictions)]
     for name, metric in METRICS.items():
         if metric.function and task in metric.tasks:
             measures.append(_own(name, metric, predictions))
@@ -159,6 +209,40 @@ def _arguments(predictions: Predictions) -> dict[str, Array]:
     return columns
 
 
+def shares(predictions: Predictions) -> dict[str, tuple[int, int]]:
+    """Return the metrics that are shares of rows: of how many, and how many these are of them.
+
+    Returns:
+        For each the count of hits, and of the rows that count.
+    """
+    if predictions.classes is None:
+        return {}
+    right = predictions.actual == predictions.predicted
+    found = {"accuracy": right}
+    if predictions.binary:
+        positive = predictions.classes[1]
+        found["precision"] = right[predictions.predicted == positive]
+        found["recall"] = right[predictions.actual == positive]
+    else:
+        for label in predictions.classes:
+            if (name := _recall_of(label)) not in METRICS:
+                found[name] = right[predictions.actual == label]
+    return {name: (int(rows.sum()), len(rows)) for name, rows in found.items() if len(rows)}
+
+
+def row_losses(predictions: Predictions) -> list[Array]:
+    """Return the numbers of each row that metrics are made of, to see whether rows depend."""
+    if predictions.classes is None:
+        error = predictions.actual - predictions.predicted
+        return [np.abs(error), error**2, predictions.actual]
+    return [(predictions.actual != predictions.predicted).astype(float)]
+
+
+def _recall_of(label: Any) -> str:
+    """Name the recall of a class. A slash would make a folder of it."""
+    return f"recall_{label}".replace("/", "_")
+
+
 def _regression(predictions: Predictions) -> Measure:
     actual, error = predictions.actual, predictions.actual - predictions.predicted
     centred = actual - actual.mean()
@@ -194,8 +278,7 @@ def _classification(predictions: Predictions) -> Measure:
         hits = weights @ (actual * predicted)
         real, said = weights @ actual, weights @ predicted
         recalls = _ratio(hits, real, np.nan)
-        recall = np.where(said > 0, np.nan_to_num(recalls), recalls)
-        precision = np.where(real > 0, _ratio(hits, said, 0.0), _ratio(hits, said, np.nan))
+        precision, recall = _ratio(hits, said, np.nan), recalls
         f1 = _ratio(2 * hits, real + said, np.nan)
         ranked = [curve(weights) for curve in curves]
         areas = {
@@ -206,13 +289,14 @@ def _classification(predictions: Predictions) -> Measure:
         metrics = {"accuracy": hits.sum(axis=1) / total, "balanced_accuracy": _mean(recalls)}
         if binary:
             one = {"f1": f1, "precision": precision, "recall": recall}
-            return metrics | areas | {k: np.nan_to_num(v[:, 1]) for k, v in one.items()} | means
+            return metrics | areas | {name: values[:, 1] for name, values in one.items()} | means
+        # In a mean over the classes, one that occurs and is never predicted counts as 0.
+        precision = np.where((real > 0) & (said == 0), 0.0, precision)
+        recall = np.where((said > 0) & (real == 0), 0.0, recall)
         macro = {"f1_macro": f1, "precision_macro": precision, "recall_macro": recall}
-        # A class called `macro` must not hide a metric, nor a slash make a folder of its name.
-        each = {
-            f"recall_{label}".replace("/", "_"): recalls[:, at] for at, label in enumerate(classes)
-        }
+        each = {_recall_of(label): recalls[:, at] for at, label in enumerate(classes)}
         metrics |= areas | {k: _mean(v) for k, v in macro.items()} | means
+        # A class called `macro` must not hide a metric.
         return metrics | {name: value for name, value in each.items() if name not in metrics}
 
     return measured

@@ -1,5 +1,6 @@
 """params.yaml as typed objects. A key or a value that they do not know is refused."""
 
+import codecs
 import difflib
 from functools import lru_cache
 from pathlib import Path
@@ -38,6 +39,39 @@ class Data(Section, frozen=True, kw_only=True):
         Label | None, Meta(description="a class of the target, or null if not binary")
     ]
     drop: Annotated[list[str], Meta(description="a list of column names")]
+    key: Annotated[
+        list[Text] | None,
+        Meta(description="the columns that say which row is which, or null"),
+    ] = None
+    separator: Annotated[
+        str, Meta(min_length=1, max_length=1, description="the one sign between two fields")
+    ] = ","
+    decimal: Annotated[
+        Literal[".", ","], Meta(description='the sign before fractions, "." or ","')
+    ] = "."
+    encoding: Annotated[str, Meta(description="an encoding such as utf-8 or cp1252")] = "utf-8"
+    missing: Annotated[
+        list[str | int | float],
+        Meta(description='a list of texts that stand for a missing value, such as ["?", "-"]'),
+    ] = []
+    missing_target: Annotated[
+        Literal["error", "drop"],
+        Meta(description="error, or drop to leave out rows without a target"),
+    ] = "error"
+    drop_rare_classes: Annotated[
+        Annotated[int, Meta(ge=2)] | None,
+        Meta(description="the fewest rows that a class must have to stay, at least 2, or null"),
+    ] = None
+
+    def __post_init__(self) -> None:
+        """Refuse a format that no CSV file can have."""
+        try:
+            codecs.lookup(self.encoding)
+        except LookupError:
+            rule = "allowed: an encoding that Python knows, such as utf-8 or cp1252"
+            raise ValueError(f"encoding is '{self.encoding}'; {rule}") from None
+        if self.separator == self.decimal or not self.separator.isascii():
+            raise ValueError(f"separator is '{self.separator}'; allowed: a sign unlike decimal")
 
 
 class Prepare(Section, frozen=True, kw_only=True):
@@ -49,6 +83,10 @@ class Prepare(Section, frozen=True, kw_only=True):
     ]
     test_size: Annotated[float, Meta(gt=0, lt=1, description="a number between 0 and 1")]
     seed: Seed
+    duplicates: Annotated[
+        Literal["keep", "together", "drop"] | None,
+        Meta(description="keep, together, drop or null"),
+    ] = None
 
 
 class Validate(Section, frozen=True, kw_only=True):
@@ -57,6 +95,12 @@ class Validate(Section, frozen=True, kw_only=True):
     min_train_rows: Count
     min_test_rows: Count
     max_drift: Annotated[float, Meta(ge=0, le=1, description="a number from 0 to 1")]
+    max_category_drift: Annotated[float, Meta(ge=0, le=1, description="a number from 0 to 1")] = (
+        0.25
+    )
+    accept: Annotated[
+        list[str], Meta(description="a list of columns whose warnings somebody has looked at")
+    ] = []
 
 
 class Train(Section, frozen=True, kw_only=True):
@@ -128,11 +172,16 @@ class Params(Section, frozen=True, kw_only=True):
         for setting, column in (
             ("data.target", self.data.target),
             ("prepare.column", self.prepare.column),
+            *(("data.key", column) for column in self.data.key or ()),
         ):
             if column in self.data.drop:
                 raise ValueError(f"data.drop: '{column}' is needed as {setting}")
         if self.prepare.column == self.data.target:
             raise ValueError("prepare.column: the target cannot group or date the rows")
+        if self.data.target in (self.data.key or ()):
+            raise ValueError("data.key: the target cannot say which row is which")
+        if self.task == "regression" and self.data.drop_rare_classes:
+            raise ValueError("data.drop_rare_classes: a regression has no classes; set it to null")
 
 
 @lru_cache

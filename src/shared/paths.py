@@ -19,6 +19,7 @@ TRAINING = Path("metrics/train")
 EVALUATION = Path("metrics/evaluate")
 METRICS = EVALUATION / "metrics.json"
 INTERVALS = EVALUATION / "intervals.json"
+BASELINE = EVALUATION / "baseline.json"
 VERDICTS = Path("metrics/gate.json")
 
 REPORT = Path("report")  # what a run says of itself; Git ignores it

@@ -3,6 +3,7 @@
 So two models can be compared on the rows that both tested, without loading either of them.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from src.shared.measure import Array, Predictions
 if TYPE_CHECKING:
     import pandas as pd
 
-ROW, REPEAT, UNIT, ACTUAL, PREDICTED = "row", "repeat", "unit", "actual", "predicted"
+ROW, REPEAT, UNIT, ACTUAL, PREDICTED = "row_hash", "repeat", "unit", "actual", "predicted"
 PROBABILITY, SCORE = "probability_", "score_"
 
 
@@ -29,7 +30,9 @@ def row_hashes(frame: "pd.DataFrame") -> Array:
     plain = {}
     for name in sorted(map(str, frame.columns)):
         column = frame[name]
-        if pd.api.types.is_numeric_dtype(column):  # booleans too
+        if pd.api.types.is_integer_dtype(column) and (column.abs() > 2**53).any():
+            column = column.astype(str)  # as floats, neighbours would be the same
+        elif pd.api.types.is_numeric_dtype(column):  # booleans too
             column = column.astype("float64") + 0.0  # no negative zero
         elif pd.api.types.is_datetime64_any_dtype(column):
             column = column.astype("datetime64[us]")
@@ -41,26 +44,27 @@ def row_hashes(frame: "pd.DataFrame") -> Array:
 
 
 def as_frame(
-    predictions: Predictions, rows: "pd.DataFrame", unit: str | None = None
+    predictions: Predictions, rows: "pd.DataFrame", key: Sequence[str] = (), unit: Any = None
 ) -> "pd.DataFrame":
     """Lay the predictions of a test split out as a table.
 
     Args:
         predictions: what the model says.
-        rows: the columns that say which row is which: its key, or all that it holds.
-        unit: the column of the split by which rows depend on one another: a group or a time.
+        rows: the test split.
+        key: the columns that say which row is which; without them it is all that a row holds.
+        unit: the group or the time by which rows depend on one another, shape (rows,).
 
     Returns:
-        For each row `row` (a hash), `repeat` (0 for the first row with this hash, then 1, ...),
+        For each row its key, `row_hash`, `repeat` (0 for the first row of this hash, then 1, ...),
         `unit` where there is one, `actual`, `predicted`, and for each class `probability_CLASS`,
         or `score_CLASS` for a model that has only a decision function.
     """
-    import pandas as pd
-
-    frame = pd.DataFrame({ROW: row_hashes(rows)})
+    keys = rows[list(key)]
+    frame = keys.reset_index(drop=True)
+    frame[ROW] = row_hashes(keys if key else rows)
     frame[REPEAT] = frame.groupby(ROW).cumcount()
     if unit is not None:
-        frame[UNIT] = rows[unit].to_numpy()
+        frame[UNIT] = unit
     frame[ACTUAL], frame[PREDICTED] = predictions.actual, predictions.predicted
     if predictions.scores is not None:
         prefix = PROBABILITY if predictions.probabilities else SCORE

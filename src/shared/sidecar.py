@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from src.shared import files
 from src.shared.errors import UserError
+from src.shared.fields import Format
 from src.shared.paths import DVC_LOCK
 
 REMEDY = "run `dvc repro -f train`"
@@ -52,6 +53,9 @@ class Sidecar:
         estimator: its import path.
         versions: of the packages that it was trained with.
         example: a row of the train split, with its answer.
+        key: the columns that say which row is which.
+        ignored: the other columns of the raw table that are no features.
+        form: how the raw table's fields are written, with all texts that stand for a missing value.
         data: the hash of each file that it was trained on.
         model: the model's own file.
     """
@@ -65,6 +69,9 @@ class Sidecar:
     estimator: str
     versions: dict[str, str]
     example: Example
+    key: list[str]
+    ignored: list[str]
+    form: Format
     data: dict[str, str]
     model: Artifact
 
@@ -83,6 +90,7 @@ def read(path: Path) -> Sidecar:
             | {
                 "features": [Feature(**feature) for feature in content["features"]],
                 "example": Example(**content["example"]),
+                "form": Format(**content["form"] | {"missing": tuple(content["form"]["missing"])}),
                 "model": Artifact(**content["model"]),
             }
         )

@@ -11,7 +11,7 @@ from src.metrics import better
 from src.shared import files
 from src.shared.errors import UserError
 from src.shared.params import Bound
-from src.shared.paths import METRICS
+from src.shared.paths import BASELINE, METRICS
 
 
 @dataclass(frozen=True)
@@ -219,6 +219,26 @@ def table_of(verdicts: list[Verdict]) -> str:
     return "\n".join(lines)
 
 
+def met_by_baseline(verdicts: list[Verdict], baseline: Any) -> list[str]:
+    """List the bounds that a model meets which does not look at the features.
+
+    Args:
+        verdicts: what the gate says of each metric.
+        baseline: for each metric its value without a model.
+    """
+    found = []
+    values = baseline if isinstance(baseline, dict) else {}
+    for verdict in verdicts:
+        value, name = values.get(verdict.metric), verdict.metric
+        bound = Bound(min=verdict.min, max=verdict.max)
+        if _is_number(value) and _judge(name, {name: value}, bound, None, None, None).passed:
+            found.append(
+                f"the bound on {name} is met without a model: always the same answer gives "
+                f"{value:.6g}; a stricter bound, or one on another metric, would tell more"
+            )
+    return found
+
+
 def announce(verdicts: list[Verdict], path: Path, notes: Sequence[str] = ()) -> int:
     """Write the verdicts to a file and print them as a table.
 
@@ -231,6 +251,8 @@ def announce(verdicts: list[Verdict], path: Path, notes: Sequence[str] = ()) -> 
         The exit status: 0 if all bounds are met, otherwise 1.
     """
     passed = all(verdict.passed for verdict in verdicts)
+    baseline = files.read_json(BASELINE, "run `dvc repro -f evaluate`") if BASELINE.exists() else {}
+    warnings = met_by_baseline(verdicts, baseline)
     with files.replacing(path) as (draft,):
         report: dict[str, Any] = {"passed": passed}
         report["verdicts"] = [asdict(verdict) for verdict in verdicts]
@@ -238,5 +260,7 @@ def announce(verdicts: list[Verdict], path: Path, notes: Sequence[str] = ()) -> 
             report["notes"] = list(notes)
         files.write_json(draft, report)
     print(table_of(verdicts))
+    for warning in warnings:
+        print(f"warning: {warning}")
     print("gate: passed" if passed else "gate: REJECTED")
     return 0 if passed else 1

@@ -7,6 +7,8 @@ belongs to. It needs only Python.
 
 import json
 import os
+import re
+import stat
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,19 +20,42 @@ AUTHOR = "github-actions[bot]"
 LIMIT = 60_000  # GitHub takes 65,536 characters
 INVISIBLE = "\u200b"
 
+# What calls somebody, or leaves a trace at another issue: an @, also as HTML writes it (&#64;,
+# &commat;), #1 and GH-1. The report itself writes < and the like as HTML does.
+CALLS = re.compile(r"@|&(?=#|(?!(?:lt|gt|amp|quot);)\w)|#(?=\d)|\bGH-(?=\d)", re.IGNORECASE)
 
-def body_of(text: str, url: str) -> str:
+
+def body_of(text: str, url: str, conclusion: str) -> str:
     """Return the comment for a report.
 
     Args:
         text: the report, of any length.
         url: the address of the run that wrote it.
+        conclusion: what GitHub says of the run, whatever the report says.
     """
     # A report must not notify anybody.
-    text = text.replace("@", f"@{INVISIBLE}").replace("&#", f"&{INVISIBLE}#")
+    text = CALLS.sub(rf"\g<0>{INVISIBLE}", text)
     if len(text) > LIMIT:
         text = f"{text[:LIMIT]}\n\n(cut: the whole report is in the run's summary)"
-    return f"{MARKER}\n{text}\n\n[The run]({url})\n"
+    return f"{MARKER}\n[The run]({url}) ended with: **{conclusion}**\n\n{text}\n"
+
+
+def read_report(path: Path) -> str | None:
+    """Read the report, no more than could be shown; None where there is none.
+
+    A stranger's artifact may hold a link to a file of this machine, or what never ends.
+
+    Raises:
+        SystemExit: it is no regular file.
+    """
+    try:
+        kind = path.lstat().st_mode
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(kind) or path.parent.is_symlink():
+        sys.exit(f"error: {path.name}: not a regular file; nothing is commented")
+    with path.open("rb") as file:
+        return file.read(4 * LIMIT + 1).decode("utf-8", errors="replace")
 
 
 def call(method: str, path: str, content: dict[str, Any] | None = None) -> Any:
@@ -71,17 +96,15 @@ def find_comment(number: int) -> int | None:
 
 def main() -> None:
     """Post or update the comment; do nothing if the run stopped before it wrote a report."""
-    report = Path(sys.argv[1])
-    if not report.exists():
+    text = read_report(Path(sys.argv[1]))
+    if text is None:
         print("the run wrote no report: there is nothing to post")
         return
     number = find_pull_request(*(os.environ[f"HEAD_{key}"] for key in ("SHA", "OWNER", "BRANCH")))
     if number is None:
         print("no open pull request ends with this commit: there is nothing to post")
         return
-    with report.open("rb") as file:  # no more than a comment can show
-        text = file.read(4 * LIMIT + 1).decode("utf-8", errors="replace")
-    body = {"body": body_of(text, os.environ["RUN_URL"])}
+    body = {"body": body_of(text, os.environ["RUN_URL"], os.environ["CONCLUSION"])}
     comment = find_comment(number)
     if comment is None:
         call("POST", f"issues/{number}/comments", body)

@@ -12,6 +12,7 @@ from typing import Any
 from src import report
 from src.report import Run
 from src.shared import errors
+from src.shared.errors import UserError
 from src.shared.paths import VERDICTS
 from src.workflow import state
 from src.workflow.champion import COMPARED, find_base
@@ -71,7 +72,11 @@ def _newest() -> Path:
 def main() -> None:
     """Write the report and add it to the job's summary."""
     steps = json.loads(os.environ.get("STEPS") or "{}")
-    report.write(find_base(), describe(state.read(), steps, os.environ.get("JOB_STATUS", "")))
+    try:
+        known = state.read()
+    except UserError as error:  # which is worth a report as well
+        known = State(problem=str(error))
+    report.write(find_base(), describe(known, steps, os.environ.get("JOB_STATUS", "")))
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(summary).open("a", encoding="utf-8") as file:
             file.write(report.MARKDOWN.read_text("utf-8"))

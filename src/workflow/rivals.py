@@ -51,7 +51,7 @@ def drops(rival: Place, metrics: Collection[str], settings: Params) -> dict[str,
     if len(new) < GATE_ROWS:
         raise IncomparableError(f"{len(new)} rows were tested by both, fewer than {GATE_ROWS}")
     split = splits.find(settings)
-    unit = new.get(UNIT) if split.needs == "column" else None
+    unit = new[UNIT].to_numpy() if split.needs == "column" and UNIT in new else None
     if split.needs == "column" and unit is None:
         raise IncomparableError("the predictions do not say which rows depend on one another")
     one, other = (
@@ -59,7 +59,7 @@ def drops(rival: Place, metrics: Collection[str], settings: Params) -> dict[str,
         for frame in (old, new)
     )
     bootstrap = settings.evaluate
-    resamples = draw(len(new), bootstrap.resamples, bootstrap.seed, unit, split.ordered)
+    resamples = draw(one, other, bootstrap.resamples, bootstrap.seed, unit, split.ordered)
     return compare(one, other, list(metrics), resamples)
 
 

@@ -19,7 +19,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet
 
-from src.shared import files, params, pipeline, tables
+from src.shared import files, params, pipeline, raw, tables
 from src.shared.errors import UserError
 from src.shared.params import Params
 from src.shared.paths import PARAMS, TRAIN, VALIDATION
@@ -64,7 +64,8 @@ def small(settings: Params) -> dict[str, Any]:
     for name, most in SMALL.items():
         if isinstance(arguments.get(name), int):
             arguments[name] = min(arguments[name], most)
-    content["data"] |= {"raw": RAW.as_posix(), "drop": []}
+    content["data"] |= {"raw": RAW.as_posix(), "drop": [], "drop_rare_classes": None}
+    content["prepare"]["duplicates"] = content["prepare"]["duplicates"] or "keep"
     content["validate"] |= {"min_train_rows": 1, "min_test_rows": 1, "max_drift": 1.0}
     content["train"]["folds"] = 2
     content["evaluate"]["resamples"] = 100
@@ -73,10 +74,9 @@ def small(settings: Params) -> dict[str, Any]:
 
 def find_table(settings: Params) -> pa.Table | None:
     """Read the raw table, or the train split where only that is here; None where neither is."""
-    raw = Path(settings.data.raw)
-    if raw.exists():
-        return tables.read_raw(raw, settings.data.drop)
-    return tables.read_raw(TRAIN) if TRAIN.exists() else None
+    if Path(settings.data.raw).exists():
+        return raw.read(settings.data, raw.read_kinds())
+    return raw.read_raw(TRAIN) if TRAIN.exists() else None
 
 
 def main() -> None:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NoReturn
 
+import msgspec
+
 from src.shared import errors, files
 from src.shared.errors import UserError
 from src.shared.paths import REPORT
@@ -56,8 +58,8 @@ def read() -> State:
     if not STATE.exists():
         return State()
     try:
-        return State(**files.read_json(STATE, "remove it"))
-    except TypeError:
+        return msgspec.convert(files.read_json(STATE, "remove it"), State)
+    except msgspec.ValidationError:
         raise UserError(f"{STATE.as_posix()}: the workflow did not write this; remove it") from None
 
 

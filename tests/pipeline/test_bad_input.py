@@ -84,17 +84,17 @@ CASES: dict[str, tuple[Break, str, list[str]]] = {
     "header not UTF-8": (
         text(RAW, lambda whole: whole.replace(b"colour", b"col\xf6ur")),
         "prepare",
-        [RAW, "header is not UTF-8", "save it as UTF-8"],
+        [RAW, "header is not UTF-8 text", "save it as UTF-8"],
     ),
     "body not UTF-8": (
         text(RAW, lambda whole: whole.replace(b"green", b"gr\xfcn")),
         "prepare",
-        [RAW, "'colour' is not UTF-8", "save the file as UTF-8"],
+        [RAW, "'colour' is not UTF-8 text", "save it as UTF-8"],
     ),
     "ragged rows": (
         text(RAW, lambda whole: whole + b"1,2\n"),
         "prepare",
-        [RAW, "Expected 6 columns, got 2"],
+        [RAW, "line 242 has 2 fields, the header has 6"],
     ),
     "Parquet cut short": (parquet_cut_short, "prepare", ["data/raw.parquet", "cannot be read"]),
     "column names twice": (

@@ -14,6 +14,7 @@ import pytest
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from src.shared.comparison import compare, draw
+from src.shared.intervals import draw_rows, weights_of
 from src.shared.measure import Array, Predictions
 from src.shared.verdicts import Drop, Finding, judge_best, judge_champion
 
@@ -30,7 +31,7 @@ def one_thread() -> Iterator[None]:
 
 @cache
 def weights(rows: int, resamples: int = 400) -> list[Array]:
-    return list(draw(rows, resamples, seed=1))
+    return list(weights_of(draw_rows(rows), resamples, rows, 1))
 
 
 def labels(rows: int, accuracies: Sequence[float], random: np.random.Generator):
@@ -167,12 +168,11 @@ def wrong_by(noise: Callable[[np.random.Generator], Array], **how: Any) -> float
     """Return how often an equal model is rejected whose errors depend on one another."""
     random = np.random.default_rng(8)
     rows = 600
-    resamples = list(draw(rows, 300, 1, **how))
     rejected = 0
     for _ in range(200):
         actual = random.standard_normal(rows)
         one, other = (Predictions(actual, actual + noise(random)) for _ in "ab")
-        drop = compare(one, other, ["mae"], resamples)["mae"]
+        drop = compare(one, other, ["mae"], draw(one, other, 300, 1, **how))["mae"]
         rejected += judge_champion(drop, 0.0) is Finding.REJECTED
     return rejected / 200
 
@@ -198,16 +198,3 @@ def test_rows_next_to_one_another_in_time_are_drawn_together():
 
     assert wrong_by(noise, unit=times, ordered=True) <= 0.11
     assert wrong_by(noise) >= 0.2
-
-
-def test_the_units_of_a_resample_are_whole():
-    [groups] = draw(6, 50, 1, np.array(["b", "a", "b", "c", "a", "b"]))
-    assert (groups[:, 0] == groups[:, 2]).all()
-    assert (groups[:, 1] == groups[:, 4]).all()
-    [blocks] = draw(8, 50, 1, np.arange(8)[::-1], ordered=True)
-    assert (blocks.sum(axis=1) == 8).all()  # two blocks of four
-    assert {tuple(row) for row in blocks} <= {
-        tuple(np.roll(np.eye(8, 8)[:4].sum(axis=0), a) + np.roll(np.eye(8)[:4].sum(axis=0), b))
-        for a in range(8)
-        for b in range(8)
-    }

@@ -110,6 +110,7 @@ def test_declarations_are_exact(pipeline: Path, tmp_path: Path, stage: str) -> N
     assert written == {path.relative_to(pipeline).as_posix() for out in outs for path in out}
 
     settings = parse(Params, YAML(typ="safe").load(pipeline / "params.yaml"))
-    assert set(json.loads(report.read_text())) == {
-        key for name in says["params"] for key in keys(settings, name)
-    }
+    used = set(json.loads(report.read_text()))
+    declared_keys = [keys(settings, name) for name in says["params"]]
+    assert used <= set().union(*declared_keys)
+    assert all(used & declared for declared in declared_keys)

@@ -55,7 +55,13 @@ def test_model_is_scored_and_drawn(project, run, task):
     values = json.loads((EVALUATION / "metrics.json").read_text())
     ends = json.loads((EVALUATION / "intervals.json").read_text())
     assert list(ends) == list(values)
-    assert [line.split()[0] for line in done.out.splitlines()] == list(values)
+    lines = [line.split() for line in done.out.splitlines() if not line.startswith(" ")]
+    assert [words[0] for words in lines] == ["metric", *values]
+    plain = json.loads((EVALUATION / "baseline.json").read_text())
+    assert plain.keys() <= values.keys()
+    assert [words[-1] for words in lines[1:]] == [
+        f"{plain[name]:.4g}" if name in plain else "-" for name in values
+    ]
     frame = read_split(TEST)
     target = "ripe" if task == "binary" else "target"
     score = sk.r2_score if task == "regression" else sk.accuracy_score

@@ -1,4 +1,4 @@
-"""What reaches the estimator, and the service's fast way to the same numbers."""
+"""What reaches the estimator, and a service's fast way to the same numbers."""
 
 from typing import Any
 
@@ -148,7 +148,7 @@ def test_computed_columns_are_of_any_kind_and_see_no_target(monkeypatch):
     assert chosen["numeric"] == ["size", "seeds", "organic", "large"]
     assert chosen["categorical"] == ["colour", "name"]
     assert chosen["date"] == ["picked", "later"]
-    # As the service has it: floats and None.
+    # As a service has it: floats and None.
     sent = rows.astype({"seeds": "float64", "organic": "float64"})
     sent["colour"] = sent["colour"].astype("object").where(sent["colour"].notna(), None)
     np.testing.assert_array_equal(model.predict_proba(sent), model.predict_proba(rows))

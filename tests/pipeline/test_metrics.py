@@ -67,6 +67,8 @@ def of_sklearn(found: Predictions, repeats: np.ndarray) -> dict[str, float]:
     if found.binary:
         options |= {"pos_label": found.classes[1], "average": "binary"}
         suffix = ""
+    if found.binary:  # not defined, as opposed to 0
+        options["zero_division"] = np.nan
     for metric in ("f1", "precision", "recall"):
         values[metric + suffix] = getattr(sk, f"{metric}_score")(y, said, **options)
     if not found.binary:
@@ -219,7 +221,7 @@ def test_intervals_hold_the_headline_and_depend_on_the_seed_alone(found, monkeyp
     values = headline(found)
     assert list(ends) == list(values)
     for name, value in values.items():
-        low, high = ends[name]["low"], ends[name]["high"]
+        low, high = ends[name].low, ends[name].high
         assert low is not None
         assert high is not None
         assert low <= value <= high
@@ -236,9 +238,9 @@ def test_interval_is_that_of_a_plain_bootstrap():
         plain.append(np.abs(error).mean())
     low, high = np.percentile(plain, [2.5, 97.5])
     ends = intervals(found, 3_000, seed=1)["mae"]
-    assert [ends["low"], ends["high"]] == pytest.approx([low, high], abs=0.05 * (high - low))
+    assert [ends.low, ends.high] == pytest.approx([low, high], abs=0.1 * (high - low))
     wide = intervals(found, 3_000, seed=1, level=0.99)["mae"]
-    inner, outer = ([one["low"] or 0, one["high"] or 0] for one in (ends, wide))
+    inner, outer = ([one.low or 0, one.high or 0] for one in (ends, wide))
     assert outer[0] < inner[0] < inner[1] < outer[1]
 
 
@@ -246,9 +248,26 @@ def test_resamples_of_one_class_are_left_out():
     actual = np.array([0, 0, 1])
     scores = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
     ends = intervals(Predictions(actual, actual, [0, 1], scores, True, True), 200, seed=1)
-    assert ends["roc_auc"] == {"low": 1.0, "high": 1.0}
+    assert (ends["roc_auc"].low, ends["roc_auc"].high) == (1, 1)
+    weights = np.random.default_rng(1).integers(3, size=(200, 3))
+    lost = int((weights != 2).all(axis=1).sum() + (weights == 2).all(axis=1).sum())
+    assert f"not defined in {lost} of 200 resamples" in ends["roc_auc"].note
     alone = Predictions(actual[:2], actual[:2], [0, 1], scores[:2], True, True)
-    assert intervals(alone, 100, seed=1)["roc_auc"] == {"low": None, "high": None}
+    assert "roc_auc" not in intervals(alone, 100, seed=1)
+
+
+def test_undefined_shares_are_not_counted_as_0():
+    """A model that says yes to one row of many: most resamples have none that it says yes to."""
+    actual = np.array([1, 0, 0, 1] * 5)
+    said = np.zeros(20, dtype=int)
+    said[0] = 1
+    groups = np.arange(20) // 2
+    found = intervals(Predictions(actual, said, [0, 1], binary=True), 400, 1, groups)
+    assert (found["precision"].low, found["precision"].high) == (1, 1)
+    assert "of 400 resamples, which are left out" in found["precision"].note
+    never = Predictions(actual, np.zeros(20, dtype=int), [0, 1], binary=True)
+    assert "precision" not in headline(never)
+    assert headline(never)["recall"] == headline(never)["f1"] == 0
 
 
 def test_name_of_a_class_hides_no_metric_and_makes_no_folder():
@@ -269,7 +288,7 @@ def test_decision_functions_of_pairs_are_no_scores():
 
 def test_r2_is_left_out_of_resamples_of_one_value():
     actual = np.array([0.1] * 60 + [7.3])
-    low = intervals(Predictions(actual, actual + 0.1), 1000, 1)["r2"]["low"]
+    low = intervals(Predictions(actual, actual + 0.1), 1000, 1)["r2"].low
     assert low is not None
     assert low > -1e3
 

@@ -46,6 +46,11 @@ def test_the_hash_differs_where_the_row_does():
         assert row_hashes(other)[1:].tolist() == HASHES[1:]
 
 
+def test_long_numbers_are_told_apart():
+    near = pd.DataFrame({"customer": [2**53, 2**53 + 1]})
+    assert len(set(row_hashes(near))) == 2
+
+
 def told(rows: pd.DataFrame, actual: list, predicted: list) -> pd.DataFrame:
     return as_frame(Predictions(np.array(actual), np.array(predicted)), rows)
 
@@ -57,7 +62,7 @@ def test_the_rows_that_both_tested():
     there, here = share(old, new)
     assert there["predicted"].tolist() == [5, 2]
     assert here["predicted"].tolist() == [7, 8]
-    assert there["row"].tolist() == here["row"].tolist()
+    assert there["row_hash"].tolist() == here["row_hash"].tolist()
 
 
 SCORES = np.array([[0.2, 0.8], [0.9, 0.1], [0.6, 0.4]])
@@ -80,9 +85,11 @@ def test_what_the_model_said_comes_back(tmp_path, task, classes, scores, probabi
         labels[[1, 0, 1]], labels[[1, 0, 0]], classes, scores, probabilities, task == "binary"
     )
     path = tmp_path / "predictions.parquet"
-    as_frame(said, ROWS, "when").to_parquet(path)
+    as_frame(said, ROWS, ["count"], ROWS["when"].to_numpy()).to_parquet(path)
     frame = read(path)
     assert frame is not None
+    assert frame["row_hash"].tolist() == row_hashes(ROWS[["count"]]).tolist()  # of the key alone
+    assert frame["count"].tolist() == [1, 2, 3]
     assert frame["unit"].equals(ROWS["when"].astype(frame["unit"].dtype))
     positive = classes[1] if task == "binary" and classes else None
     back = as_predictions(frame, task, positive)

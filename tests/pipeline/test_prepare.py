@@ -6,8 +6,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from src import prepare
-from src.prepare import drop_duplicates
+from src.shared import duplicates
 from src.shared.paths import TEST, TRAIN
 from src.shared.tables import read_split
 from tests.projects import fruit, settings_of, write_settings, write_table
@@ -18,6 +17,11 @@ SPLITS = [
     {"split": "group", "column": "colour"},
     {"split": "time", "column": "picked"},
 ]
+
+
+def distinct(table: pa.Table) -> pa.Table:
+    """Keep the rows that equal no earlier one."""
+    return table.filter(pa.array(duplicates.first_equals(table) == np.arange(len(table))))
 
 
 def test_first_of_equal_rows_stays():
@@ -31,7 +35,7 @@ def test_first_of_equal_rows_stays():
             "row": [0, 0, 0, 0, 0, 0, 1],
         }
     )
-    kept = drop_duplicates(table)
+    kept = distinct(table)
     assert kept.to_pylist() == table.take([0, 1, 2, 5, 6]).to_pylist()
     assert kept.schema == table.schema
 
@@ -49,43 +53,43 @@ def test_first_of_equal_rows_stays():
 def test_rows_that_differ_in_one_value_stay(values):
     alike = [values[0]] * len(values)
     table = pa.table({"before": alike, "x": values, "after": alike})
-    assert drop_duplicates(table) is table
+    assert len(distinct(table)) == len(values)
 
 
 def test_both_zeros_are_equal():
-    assert drop_duplicates(pa.table({"x": [0.0, 1.0, -0.0]}))["x"].to_pylist() == [0.0, 1.0]
+    assert distinct(pa.table({"x": [0.0, 1.0, -0.0]}))["x"].to_pylist() == [0.0, 1.0]
 
 
 def test_missing_values_are_equal_whatever_lies_beneath():
     beneath = pa.array([1.0, 2.0, 3.0]).buffers()[1]
     missing = pa.Array.from_buffers(pa.float64(), 3, [pa.py_buffer(bytes([0b100])), beneath])
-    assert drop_duplicates(pa.table({"x": missing}))["x"].to_pylist() == [None, 3.0]
+    assert distinct(pa.table({"x": missing}))["x"].to_pylist() == [None, 3.0]
 
 
 def test_rows_whose_hashes_collide_are_compared(monkeypatch):
-    monkeypatch.setattr(prepare, "_hash_rows", lambda table: np.zeros(len(table), np.uint64))
+    monkeypatch.setattr(duplicates, "_hash_rows", lambda table: np.zeros(len(table), np.uint64))
     table = pa.table({"x": [1, 2, 1, 3]})
-    assert drop_duplicates(table)["x"].to_pylist() == [1, 2, 3]
+    assert distinct(table)["x"].to_pylist() == [1, 2, 3]
 
 
 def test_hashes_of_small_numbers_hardly_collide():
     x, y, z = (axis.ravel() for axis in np.mgrid[:60, :60, :60])
     table = pa.table({"x": x.astype(float), "y": y.astype(float), "z": z})
-    assert len(np.unique(prepare._hash_rows(table))) == len(table)
+    assert len(np.unique(duplicates._hash_rows(table))) == len(table)
 
 
 def test_duplicates_far_apart_are_found():
     values = np.arange(250_000)
     values[-1] = 0
-    assert len(drop_duplicates(pa.table({"x": values}))) == 249_999
+    assert len(distinct(pa.table({"x": values}))) == 249_999
 
 
 @pytest.mark.parametrize("split", SPLITS, ids=lambda split: split["split"])
 def test_every_row_is_in_exactly_one_split(project, run, split):
     table = fruit().fillna({"colour": "none"})
     twice = pd.concat([table, table[:7]])
-    project(table=twice, prepare=split)
-    assert run("prepare").out.startswith("247 rows, 7 duplicates dropped: ")
+    project(table=twice, prepare=split | {"duplicates": "drop"})
+    assert run("prepare").out.startswith("7 rows repeat an earlier one: dropped\n240 rows: ")
     parts = [read_split(TRAIN), read_split(TEST)]
     assert all(len(part) > 20 for part in parts)
     together = pd.concat(parts).sort_values(list(table.columns), ignore_index=True)
@@ -128,7 +132,16 @@ def test_both_splits_have_the_same_types(project, run):
             "no column 'color' (prepare.column in params.yaml); did you mean 'colour'?",
         ),
         (fruit(9).assign(ripe=None), {}, "target 'ripe' is missing in every row"),
-        (pd.concat([fruit(1)] * 3), {}, "has 1 distinct row; a split needs two"),
+        (
+            pd.concat([fruit(1)] * 3),
+            {"prepare": {"duplicates": "drop"}},
+            "has 1 row to split, where two are needed",
+        ),
+        (
+            pd.concat([fruit(1)] * 3),
+            {"prepare": {"duplicates": "together"}},
+            "all rows are equal; a split needs two that differ",
+        ),
     ],
 )
 def test_table_that_cannot_be_prepared_is_refused(project, run, table, sections, expected):

@@ -56,7 +56,7 @@ ROWS: dict[str, tuple[Change, list[str]]] = {
     "evaluate": (setting(evaluate={"resamples": 200}), ["evaluate"]),
     "estimator": (setting(train=TREE), ["train", "evaluate", "gate"]),
     "arguments that change no metric": (setting(train=SAME_SCORES), ["train", "evaluate"]),
-    "schema": (comments("data/schema.yaml"), ["validate"]),
+    "schema": (comments("data/schema.yaml"), ["prepare", "validate"]),
     "prepare": (setting(prepare={"seed": 2}), ALL),
     "raw data": (fewer_rows, ALL),
     "prepare.py": (comments("src/prepare.py"), ["prepare"]),

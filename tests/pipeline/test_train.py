@@ -127,7 +127,9 @@ def test_fold_of_one_class_is_told(project, run):
     project(table=rows, prepare={"split": "time", "column": "picked"}, train=tree)
     done = run("prepare", "validate", "train")
     assert done.status == 1
-    assert done.err.startswith("error: train: the training rows of a fold are all of one class")
+    assert done.err.startswith(
+        "error: train: the training rows of a fold have none of the class 'y"
+    )
 
 
 def test_whatever_an_estimator_raises_is_told_in_one_line(project, run):

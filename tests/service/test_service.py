@@ -282,7 +282,11 @@ def test_nan_and_infinity_are_refused(client: Client, number):
     row = client.row | {"size": number}
     text = pd.DataFrame([row]).to_csv(index=False)
     answer = client.predict(text, CSV)
-    assert (answer.status, answer.content["errors"][0]["field"]) == (422, "size")
+    if number == "NaN":  # in a CSV file a missing value, as the pipeline reads it
+        missing = client.predict(json.dumps(client.row | {"size": None}))
+        assert answer.content == missing.content
+    else:
+        assert (answer.status, answer.content["errors"][0]["field"]) == (422, "size")
 
 
 def test_every_wrong_field_of_every_row_is_named_up_to_a_number(client: Client):

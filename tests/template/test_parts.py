@@ -92,7 +92,7 @@ def test_it_works(parts: str, generate: Generate, table: Path) -> None:
     assert "gate: passed" in make(project, "repro")
     make(project, "report")
     assert (project / "report/report.html").exists()
-    assert " passed, " in make(project, "test", PYTEST_ADDOPTS="-k test_rooms")
+    assert " passed in " in make(project, "test", PYTEST_ADDOPTS="-k test_rooms")
 
 
 @pytest.mark.parametrize("parts", ["workflow", "service"])

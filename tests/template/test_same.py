@@ -25,6 +25,7 @@ OWN = (
     "requirements/azure.txt",
     "requirements/estimators.txt",
     "requirements/gcs.txt",
+    "requirements/servers.txt",
     "requirements/ssh.txt",
     "requirements/template.txt",
     "template.mk",

@@ -1,6 +1,8 @@
 """One comment on the right pull request, whatever the report says."""
 
 import json
+import os
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
@@ -74,6 +76,7 @@ def github(monkeypatch):
     values = {"HEAD_SHA": "abc", "HEAD_OWNER": "someone", "HEAD_BRANCH": "feature"}
     values |= {"GITHUB_API_URL": server.url, "GITHUB_REPOSITORY": "owner/project"}
     values |= {"GITHUB_TOKEN": "token", "RUN_URL": "https://localhost/run"}
+    values["CONCLUSION"] = "failure"
     for name, value in values.items():
         monkeypatch.setenv(name, value)
     yield server
@@ -94,7 +97,8 @@ def post(github, tmp_path, monkeypatch):
 
 def test_one_comment_is_posted_and_then_updated(post):
     (first,) = post("# ✅ Passed\n".encode())
-    assert first == f"{comment.MARKER}\n# ✅ Passed\n\n\n[The run](https://localhost/run)\n"
+    said = "[The run](https://localhost/run) ended with: **failure**"  # whatever the report says
+    assert first == f"{comment.MARKER}\n{said}\n\n# ✅ Passed\n\n"
     (second,) = post("# ❌ Rejected\n".encode())
     assert "Rejected" in second
 
@@ -104,6 +108,42 @@ def test_a_comment_calls_nobody_and_has_a_limit(post):
     assert "@everyone" not in body
     assert len(body) < 65_536
     assert "(cut: " in body
+
+
+@pytest.mark.parametrize(
+    "call", ["@team", "&#64;team", "&#x40;team", "&commat;team", "&COMMAT;", "#7", "a/b#7", "gh-7"]
+)
+def test_a_comment_calls_nobody_by_another_way(post, call):
+    (body,) = post(call.encode())
+    assert call not in body
+    assert call in body.replace(comment.INVISIBLE, "")
+
+
+def test_what_the_report_writes_as_html_does_stays(post):
+    (body,) = post(b"# 1\n\n## Rows\n\n1 &lt; 2 &amp; 3 & 4")
+    assert "# 1\n\n## Rows\n\n1 &lt; 2 &amp; 3 & 4" in body
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links and pipes")
+@pytest.mark.parametrize("kind", ["link", "folder", "linked folder", "pipe"])
+def test_only_a_regular_file_is_read(github, tmp_path, monkeypatch, kind):
+    secret, report = tmp_path / "secret", tmp_path / "report/report.md"
+    secret.mkdir()
+    (secret / "report.md").write_text("a secret of this machine")
+    if kind == "linked folder":
+        report.parent.symlink_to(secret)
+    else:
+        report.parent.mkdir()
+        if kind == "link":
+            report.symlink_to(secret / "report.md")
+        elif kind == "folder":
+            report.mkdir()
+        else:
+            os.mkfifo(report)  # reading it would never end
+    monkeypatch.setattr("sys.argv", ["comment", str(report)])
+    with pytest.raises(SystemExit, match="not a regular file"):
+        comment.main()
+    assert len(github.comments) == 1
 
 
 @pytest.mark.parametrize(("name", "value"), [("HEAD_SHA", "def"), ("HEAD_BRANCH", "x&head=other")])
@@ -125,6 +165,7 @@ def test_the_workflow_posts_what_the_run_left(github, clone, hub):
     event = {
         "event": "pull_request",
         "id": 5,
+        "conclusion": "success",
         "head_sha": "abc",
         "head_branch": "feature",
         "head_repository": {"full_name": "someone/fork", "owner": {"login": "someone"}},
@@ -141,4 +182,4 @@ def test_the_workflow_posts_what_the_run_left(github, clone, hub):
             environment={"GITHUB_API_URL": github.url},
         )
     (body,) = [one["body"] for one in github.comments[1:]]
-    assert "# Passed" in body
+    assert "ended with: **success**\n\n# Passed" in body

@@ -81,11 +81,15 @@ def test_changes_are_listed_by_their_whole_name():
 
 def test_metrics_stand_beside_the_champions():
     rows = metric_rows(
-        {"f1": 0.9, "accuracy": 0.96}, {"accuracy": 0.95}, {"f1": {"low": 0.8, "high": 1}}, [PASSED]
+        {"f1": 0.9, "accuracy": 0.96},
+        {"accuracy": 0.95},
+        {"f1": {"low": 0.8, "high": 1, "note": "rough"}, "accuracy": {"low": None, "high": None}},
+        [PASSED],
+        {"accuracy": 0.6},
     )
     assert rows == [
-        ("`accuracy`", "0.9600", "-", "0.9500", "+0.0100", "≥ 0.9", "✅"),
-        ("`f1`", "0.9000", "0.8000 to 1", "-", "-", "", ""),
+        ("`accuracy`", "0.9600", "-", "0.6000", "0.9500", "+0.0100", "≥ 0.9", "✅"),
+        ("`f1`", "0.9000", "0.8000 to 1 (rough)", "-", "-", "-", "", ""),
     ]
 
 
@@ -101,7 +105,7 @@ def test_metrics_stand_beside_the_champions():
     ],
 )
 def test_a_verdict_tells_the_drop_on_the_same_rows(more, word):
-    [row] = metric_rows({"accuracy": 0.96}, {}, {}, [PASSED | more])
+    [row] = metric_rows({"accuracy": 0.96}, {}, {}, [PASSED | more], {})
     assert row[-1] == word
 
 

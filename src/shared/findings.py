@@ -1,0 +1,265 @@
+"""What is odd about a table without being wrong for sure: warnings, each with what can be done."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from src.shared import fields
+from src.shared.errors import plain
+from src.shared.params import Params
+from src.shared.unreadable import in_data
+
+FEWEST = 20  # rows, below which nothing is said
+SHOWN = 5  # odd values that are shown
+SAMPLE = 10_000  # rows that are looked at where all would take long
+NEARLY_ALL = 0.9  # from this share of distinct texts on, they are names or notes
+# What a feature alone may explain of the target before it is taken for a leak.
+PERFECT_OF_CLASSES, PERFECT_OF_NUMBERS = 0.97, 0.99
+
+MARKED = re.compile(r"[$€£¥%]")
+THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}([,.' \u00a0][0-9]{3})+([.,][0-9]+)?")
+COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
+PATTERNS = {
+    "foreign": re.compile(
+        r"[0-9]{1,2}([./-])[0-9]{1,2}\1([0-9]{4}|[0-9]{2})([ T].*)?"
+        r"|[0-9]{4}[/.][0-9]{1,2}[/.][0-9]{1,2}([ T].*)?"
+        r"|[0-9]{1,2}[ -][A-Za-z]{3,9}\.?[ -][0-9]{2,4}|[A-Za-z]{3,9}\.? [0-9]{1,2},? [0-9]{4}"
+    ),
+    "time": re.compile(r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?"),
+}
+
+# What texts look like that are ways to write the same.
+ALIKE = {
+    "numbers": ("number", "marked", "thousands", "comma"),
+    "dates": ("date", "foreign"),
+    "times": ("time",),
+}
+# What is odd about those that are not read so, and what can be done.
+WRITTEN = {
+    "marked": ("numbers with a $, % or the like, read as text", "take the signs out of the file"),
+    "thousands": (
+        "numbers with signs between the thousands, read as text",
+        "take the signs out of the file",
+    ),
+    "comma": (
+        "numbers with a decimal comma, read as text",
+        f"{in_data('decimal', ',')}, and run `make schema`",
+    ),
+    "foreign": (
+        "dates not written as 2024-03-31, read as text",
+        "write them so in the file, and run `make schema`",
+    ),
+    "time": ("times of day, read as text", "write them as a number, such as minutes"),
+    "code": (
+        "numbers with leading zeros, read as text",
+        "nothing, if they are codes; else set the column's dtype in data/schema.yaml to int64",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something odd: in which column, what, in how many rows, first values, what can be done."""
+
+    column: str
+    what: str
+    rows: int
+    values: str
+    remedy: str
+
+
+def find(frame: pd.DataFrame, settings: Params, *, inferred: bool = False) -> list[Finding]:
+    """Look for what is odd in each column that nobody has accepted.
+
+    Args:
+        frame: the raw table or a split, as `tables.to_frame` gives it.
+        settings: the sections task, data, prepare and validate.
+        inferred: whether the types were inferred, so that nobody has yet seen which are text.
+    """
+    target, classes = settings.data.target, settings.task != "regression"
+    roles = {target, settings.prepare.column, *(settings.data.key or ())}
+    accepted = set(settings.validate.accept)
+    found: list[Finding] = []
+    for name in map(str, frame.columns) if len(frame) >= FEWEST else ():
+        column, feature = frame[name], name not in roles
+        if name in accepted:
+            continue
+        if pd.api.types.is_string_dtype(column):
+            if feature or (name == target and not classes):
+                found += _odd_text(column.dropna(), settings, inferred)
+        elif feature and pd.api.types.is_numeric_dtype(column):
+            found += _identity(column, settings)
+    kept = [name for name in frame.columns if name not in (roles | accepted) or name == target]
+    return found + leaks(frame[kept], target, classes)
+
+
+def _odd_text(column: pd.Series, settings: Params, inferred: bool) -> Iterator[Finding]:
+    """Look at a text column without its missing values."""
+    name, counts = str(column.name), column.value_counts()
+    looks = {text: _look(text, settings.data.decimal) for text in map(str, counts.index)}
+    if "comma" in looks.values():  # then 1,234 is one as well
+        looks |= {text: "comma" for text in looks if re.fullmatch(COMMA, text)}
+    shares = (counts.groupby(looks.get).sum() / max(len(column), 1)).to_dict()
+    for kind, alike in ALIKE.items():
+        if sum(shares.get(look, 0) for look in alike) < 0.5:
+            continue
+        for look in [*alike, "code"]:
+            if look in shares and (what := WRITTEN.get(look)) and (look != "code" or inferred):
+                texts = counts[[text for text in counts.index if looks[text] == look]]
+                yield _finding(name, what[0], texts, what[1])
+        odd = counts[[text for text in counts.index if looks[text] not in (*alike, "code")]]
+        if not odd.empty:
+            absent = dict.fromkeys([*map(str, settings.data.missing), *odd.index[:SHOWN]])
+            remedy = (
+                f"if they stand for a missing value: {in_data('missing', list(absent))}, and run "
+                "`make schema`"
+            )
+            yield _finding(name, f"text, but mostly {kind}", odd, remedy)
+        return
+    if len(counts) >= NEARLY_ALL * len(column) and len(column) >= FEWEST:
+        yield _finding(
+            name, "text, another in nearly every row", counts, _leave_out(name, settings)
+        )
+
+
+def _look(text: str, decimal: str) -> str:
+    """Say what a text looks like, as one of the words in `ALIKE`, or "text"."""
+    if re.fullmatch(fields.LEADING_ZERO, text):
+        return "code"
+    bare = MARKED.sub("", text).strip()
+    if _reads(bare, "number", decimal):
+        return "number" if bare == text else "marked"
+    for look, pattern in (("thousands", THOUSANDS), ("comma", COMMA)):
+        if re.fullmatch(pattern, bare):
+            return look if bare == text else "marked"
+    if _reads(text, "date", decimal):
+        return "date"
+    return next((look for look, one in PATTERNS.items() if re.fullmatch(one, text)), "text")
+
+
+def _reads(text: str, kind: fields.Kind, decimal: str) -> bool:
+    try:
+        fields.read(text, kind, (), decimal)
+    except ValueError:
+        return False
+    return True
+
+
+def _finding(name: str, what: str, counts: pd.Series, remedy: str) -> Finding:
+    """Describe texts with how often each of them stands there."""
+    shown = [f"'{plain(text)[:30]}'" for text in counts.index[:SHOWN]]
+    more = ["..."] if len(counts) > SHOWN else []
+    return Finding(name, what, int(counts.sum()), ", ".join([*shown, *more]), remedy)
+
+
+def _leave_out(name: str, settings: Params) -> str:
+    """Say what can be done with a column that names each row."""
+    key = f"`key: {json.dumps([name], ensure_ascii=False)}` there if it says which row is which"
+    return f"{in_data('drop', [*settings.data.drop, name])}, or {key}"
+
+
+def _identity(column: pd.Series, settings: Params) -> Iterator[Finding]:
+    """Look for whole numbers of which each stands in one row only."""
+    if not column.head(1000).is_unique or column.isna().any() or not (column % 1 == 0).all():
+        return
+    if column.is_unique:
+        shown = ", ".join(f"{value:.0f}" for value in column.head(3).tolist())
+        name, what = str(column.name), "whole numbers, another in every row"
+        yield Finding(name, what, len(column), f"{shown}, ...", _leave_out(name, settings))
+
+
+def leaks(frame: pd.DataFrame, target: str, classes: bool) -> list[Finding]:
+    """Look for features that alone predict the target nearly perfectly.
+
+    Args:
+        frame: features and target.
+        target: the column to predict.
+        classes: whether it holds classes rather than a number.
+    """
+    known = frame[frame[target].notna()]
+    if len(known) > SAMPLE:
+        known = known.sample(SAMPLE, random_state=0)
+    known = known.sample(frac=1, random_state=0)  # ties are broken by chance
+    if classes:
+        actual = pd.factorize(known[target])[0]
+    elif pd.api.types.is_numeric_dtype(known[target]):
+        actual = known[target].to_numpy("float64", na_value=np.nan)
+    else:
+        return []
+    found: list[Finding] = []
+    for name in map(str, known.columns.drop(target)) if len(known) >= FEWEST else ():
+        score = explained(known[name], actual, classes)
+        if score >= (PERFECT_OF_CLASSES if classes else PERFECT_OF_NUMBERS):
+            what = f"alone tells the target nearly perfectly ({score:.3f} of 1): a leak?"
+            remedy = f"add it to data.drop, if it is not known before '{target}' is"
+            found.append(Finding(name, what, 0, "", remedy))
+    return found
+
+
+def explained(column: pd.Series, actual: np.ndarray, classes: bool) -> float:
+    """Measure how well the rows with the nearest values of a feature tell a row's target.
+
+    Args:
+        column: the feature, in random order.
+        actual: the target, as numbers.
+        classes: whether these number classes.
+
+    Returns:
+        1 if each row's target is that of its neighbours, 0 if they tell as much as chance:
+        Cohen's kappa for classes, R2 of the neighbours' mean for numbers. For text only rows of
+        the same value are neighbours, and at least half of the rows must have one.
+    """
+    text = pd.api.types.is_string_dtype(column)
+    if text:
+        codes = pd.factorize(column)[0].astype(float)
+    else:
+        numbers = column if pd.api.types.is_datetime64_any_dtype(column) else column.astype(float)
+        codes = numbers.rank(method="dense").fillna(0).to_numpy()
+    order = np.argsort(codes, kind="stable")
+    codes, actual = codes[order], actual[order]
+    near = np.flatnonzero(codes[1:] == codes[:-1]) if text else np.arange(len(codes) - 1)
+    if len(near) < max(FEWEST, len(codes) / 2):
+        return 0.0
+    one, other = actual[near], actual[near + 1]
+    if not classes:
+        spread = actual.var()
+        # Of two equal neighbours the squared difference is twice the variance that is left.
+        return float(1 - ((one - other) ** 2).mean() / 2 / spread) if spread > 0 else 0.0
+    shares = np.bincount(actual) / len(actual)
+    chance = float((shares**2).sum())
+    return float(((one == other).mean() - chance) / (1 - chance)) if chance < 1 else 0.0
+
+
+def leading_zeros(counts: Mapping[str, int], settings: Params) -> list[Finding]:
+    """Describe columns of numbers that were written with leading zeros.
+
+    Args:
+        counts: for each column, how many of them.
+        settings: the section validate.
+    """
+    what = "written with leading zeros, read as numbers"
+    remedy = "if they are codes, set its dtype in data/schema.yaml to str"
+    return [
+        Finding(name, what, rows, "", remedy)
+        for name, rows in counts.items()
+        if name not in settings.validate.accept
+    ]
+
+
+def told(findings: Sequence[Finding], settings: Params) -> str:
+    """Lay findings out as text: two lines for each, and at the end how to be rid of them."""
+    lines = []
+    for one in findings:
+        rows = f": {one.rows:,} rows" if one.rows else ""
+        values = f" with {one.values}" if one.values else ""
+        where = f"column '{plain(one.column)}': " if one.column else ""
+        lines += [f"warning: {where}{one.what}{rows}{values}", f"  {one.remedy}"]
+    if columns := [one.column for one in findings if one.column]:
+        names = dict.fromkeys([*settings.validate.accept, *columns])
+        line = f"accept: {json.dumps(list(names), ensure_ascii=False)}"
+        lines.append(f"If all of that is right: `{line}` under validate in params.yaml")
+    return "\n".join(lines)
