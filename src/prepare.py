@@ -11,7 +11,7 @@ import pyarrow.parquet
 from src import splits
 from src.shared import errors, files, params, raw, tables
 from src.shared.duplicates import first_equals
-from src.shared.errors import UserError
+from src.shared.errors import UserError, plain
 from src.shared.params import Prepare
 from src.shared.paths import TEST, TRAIN
 from src.splits import Mask, Split, codes_of
@@ -40,7 +40,7 @@ def drop_rare(table: pa.Table, target: str, fewest: int) -> pa.Table:
     if not rare.any():
         return table
     classes = _filter(table.select([target]), rare)[target].unique().to_pylist()
-    print(f"{rare.sum()} rows of rare classes are left out: {', '.join(map(str, classes))}")
+    print(f"{rare.sum()} rows of rare classes are left out: {', '.join(map(plain, classes))}")
     return _filter(table, ~rare)
 
 

@@ -109,6 +109,9 @@ def test_arguments_that_fail_leave_earlier_results(pipeline: Path) -> None:
 def test_kill_9_leaves_earlier_results(pipeline: Path) -> None:
     before = results(pipeline)
     (pipeline / "blocking.py").write_text(BLOCKING, encoding="utf-8")
+    stages = (pipeline / "dvc.yaml").read_text(encoding="utf-8")
+    deps = stages.replace("- src/features.py\n", "- src/features.py\n      - blocking.py\n")
+    (pipeline / "dvc.yaml").write_text(deps, encoding="utf-8")
     for estimator, command in (("WhenSaved", ["src.train"]), ("WhenFitted", ["dvc", "repro"])):
         train = {"estimator": f"blocking.{estimator}", "arguments": {}}
         write_settings(pipeline, settings_of(train=train))
