@@ -308,10 +308,10 @@ def compose(revision: str, run: Run) -> Iterator[Block]:
     """
     try:
         verdicts = read_verdicts(run.verdicts)
+        told = _read(run.verdicts).get("notes") if verdicts else []
     except (UserError, OSError) as error:
-        verdicts, run = [], replace(run, failed=(*run.failed, str(error)))
-    notes = _read(run.verdicts).get("notes")
-    notes = notes if isinstance(notes, list) else []
+        verdicts, told, run = [], [], replace(run, failed=(*run.failed, str(error)))
+    notes = told if isinstance(told, list) else []
     rival, unknown = _find_champion(revision)
     settings = partial(_settings, rival, revision)
     yield from part("# ❌ Stopped", lambda: headline(run, verdicts))
