@@ -4,7 +4,6 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
@@ -24,6 +23,7 @@ from src.shared.paths import (
     TEST,
     TRAIN,
 )
+from src.shared.predictions import as_frame
 from src.shared.recorder import StageLive
 
 # Plots are kept in Git, so they hold no more points than an eye can tell apart.
@@ -117,16 +117,6 @@ def _rows(**columns: np.ndarray) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in values]
 
 
-def as_table(predictions: Predictions, keys: pd.DataFrame) -> pa.Table:
-    """Return the predictions as a table: key, what is predicted, the probability of each class."""
-    columns: dict[str, Any] = {name: keys[name] for name in map(str, keys.columns)}
-    columns["predicted"] = predictions.predicted
-    if predictions.probabilities and predictions.scores is not None:
-        for label, scores in zip(predictions.classes or [], predictions.scores.T, strict=True):
-            columns[f"probability_{label}"] = scores
-    return pa.table(columns)
-
-
 def main() -> None:
     """Read the model and the test split, write predictions, metrics, intervals and plots."""
     settings = params.load()
@@ -152,7 +142,10 @@ def main() -> None:
                 live.log_plot(name, points, *AXES[name])
         files.write_json(draft / INTERVALS.name, {name: asdict(one) for name, one in found.items()})
         files.write_json(draft / BASELINE.name, plain)
-        pa.parquet.write_table(as_table(predictions, frame[known.key]), table_draft)
+        told = as_frame(predictions, frame, known.key, decides)
+        # Without the versions that pandas notes, the same answers are the same bytes.
+        kept = pa.Table.from_pandas(told, preserve_index=False).replace_schema_metadata()
+        pa.parquet.write_table(kept, table_draft)
     print(table_of(values, found, plain))
     absent = [name for name in METRICS if known.task in METRICS[name].tasks and name not in values]
     if absent:

@@ -67,7 +67,19 @@ def loosened(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         now = bounds.get((metric, key))
         if now is None or (now < was if key == "min" else now > was):
             found.append(f"`gate.{metric}.{key}` from {was} to {'none' if now is None else now}")
+    for metric in sorted(_rejecting(old) - _rejecting(new)):
+        found.append(f"`gate.{metric}.undecided` from reject to pass")
     return found
+
+
+def _rejecting(gate: Any) -> set[str]:
+    """Return the metrics of which a drop that may be chance is rejected."""
+    bounds = gate if isinstance(gate, dict) else {}
+    return {
+        metric
+        for metric, bound in bounds.items()
+        if isinstance(bound, dict) and bound.get("undecided") == "reject"
+    }
 
 
 def _bounds(gate: Any) -> dict[tuple[str, str], float]:
@@ -156,7 +168,7 @@ def metric_rows(
                 _text(was),
                 _difference(value, was),
                 ", ".join(bound),
-                "" if not verdict else "✅" if verdict["passed"] else f"❌ {verdict['reason']}",
+                _word(verdict),
             )
         )
     return rows
@@ -167,6 +179,20 @@ def _interval(ends: dict[str, Any]) -> str:
         return "-"
     note = f" ({ends['note']})" if ends.get("note") else ""
     return f"{_text(ends['low'])} to {_text(ends['high'])}{note}"
+
+
+def _word(verdict: dict[str, Any]) -> str:
+    """Return what the gate says of a metric, with the paired drop where there is one."""
+    if not verdict:
+        return ""
+    if not verdict["passed"]:
+        return f"❌ {verdict['reason']}"
+    if verdict.get("warning"):
+        return f"⚠️ {verdict['warning']}"
+    if drop := verdict.get("drop"):
+        ends = f"90 % interval {_text(drop['low'])} to {_text(drop['high'])}"
+        return f"✅ {_text(drop['estimate'])} worse ({ends}, {drop['rows']} shared rows)"
+    return "✅"
 
 
 def validation_blocks(report: dict[str, Any]) -> Iterator[Block]:
@@ -282,14 +308,16 @@ def compose(revision: str, run: Run) -> Iterator[Block]:
     """
     try:
         verdicts = read_verdicts(run.verdicts)
+        told = _read(run.verdicts).get("notes") if verdicts else []
     except (UserError, OSError) as error:
-        verdicts, run = [], replace(run, failed=(*run.failed, str(error)))
+        verdicts, told, run = [], [], replace(run, failed=(*run.failed, str(error)))
+    notes = told if isinstance(told, list) else []
     rival, unknown = _find_champion(revision)
-    settings = partial(_settings, rival.commit if rival else revision)
+    settings = partial(_settings, rival, revision)
     yield from part("# ❌ Stopped", lambda: headline(run, verdicts))
     yield from part("## Bounds", lambda: bound_blocks(*settings()))
     yield from run.notes
-    yield from part("## Metrics", lambda: metric_blocks(rival, unknown, verdicts))
+    yield from part("## Metrics", lambda: metric_blocks(rival, unknown, verdicts, notes))
     yield from part(
         "## Plots", lambda: ["## Plots", *plot_blocks(_parse(DVC_YAML).get("plots", []))]
     )
@@ -306,8 +334,10 @@ def _find_champion(revision: str) -> tuple[Champion | None, str]:
         return None, str(error) or type(error).__name__
 
 
-def _settings(revision: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the settings of a revision, and those of this run."""
+def _settings(rival: Champion | None, revision: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the settings of the champion, or else of the revision, and those of this run."""
+    if rival:
+        return revisions.read_yaml_at(rival.place, PARAMS), _parse(PARAMS)
     return revisions.read_yaml(revision, PARAMS.as_posix()), _parse(PARAMS)
 
 
@@ -333,15 +363,29 @@ def bound_blocks(old: dict[str, Any], new: dict[str, Any]) -> Iterator[Block]:
 
 
 def metric_blocks(
-    rival: Champion | None, unknown: str, verdicts: list[dict[str, Any]]
+    rival: Champion | None,
+    unknown: str,
+    verdicts: list[dict[str, Any]],
+    notes: Sequence[str] = (),
 ) -> Iterator[Block]:
-    """Yield the metrics beside the champion's; `unknown` says why nobody knows of one."""
+    """Yield the metrics beside the champion's.
+
+    Args:
+        rival: the champion, if there is one.
+        unknown: why nobody knows of one.
+        verdicts: the gate's.
+        notes: how this model was compared with the champion.
+    """
     yield "## Metrics"
     if unknown:
         yield f"The champion is not known: {unknown}"
     elif rival is None:
         yield "There is no champion yet: this is the first model."
-    elif _test_split(_lock_at(rival.commit)) != _test_split(pipeline.read_lock()):
+    elif notes:
+        yield from (f"This model was {note}." for note in notes)
+    elif _test_split(revisions.read_yaml_at(rival.place, DVC_LOCK)) != _test_split(
+        pipeline.read_lock()
+    ):
         yield "The champion was measured on another test split, so the change is not exact."
     head = ("metric", "this run", "95 % interval", "baseline", "champion", "change", "bound")
     before = rival.metrics if rival else {}
@@ -369,10 +413,6 @@ def stage_blocks(seconds: dict[str, float]) -> Iterator[Block]:
         for name in stages
     ]
     yield Table(("stage", "in this run", "seconds"), rows)
-
-
-def _lock_at(revision: str) -> dict[str, Any]:
-    return revisions.read_yaml(revision, DVC_LOCK.as_posix())
 
 
 def _seconds(value: float | None) -> str:

@@ -70,15 +70,15 @@ def intervals(
         level: how often an interval should hold the true value.
     """
     units, rows = "rows", len(predictions.actual)
-    codes, draw = np.arange(rows), _draw_rows(rows)
+    codes, draw = np.arange(rows), draw_rows(rows)
     if groups is not None:
         units, codes = "groups", np.unique(groups, return_inverse=True)[1]
-        draw = _draw_groups(codes)
+        draw = draw_groups(codes)
     elif order is not None:
         places = np.argsort(order, kind="stable")
         length = block_length([one[places] for one in row_losses(predictions)])
         if length > 1:
-            units, draw, codes = "blocks", _draw_blocks(places, length), places // length
+            units, draw, codes = "blocks", draw_blocks(places, length), places // length
     measured, count = measure(predictions), int(codes.max()) + 1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a resample that lacks a class, say: it is left out
@@ -190,11 +190,11 @@ def block_length(series: list[Array]) -> int:
 def _resample(
     measured: Callable[[Array], Metrics], draw: Draw, resamples: int, rows: int, seed: int
 ) -> Metrics:
-    blocks = [measured(weights) for weights in _weights(draw, resamples, rows, seed)]
+    blocks = [measured(weights) for weights in weights_of(draw, resamples, rows, seed)]
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
-def _weights(draw: Draw, resamples: int, rows: int, seed: int) -> Iterator[Array]:
+def weights_of(draw: Draw, resamples: int, rows: int, seed: int) -> Iterator[Array]:
     """Draw in blocks of resamples that fit into memory."""
     from tqdm import tqdm
 
@@ -204,16 +204,18 @@ def _weights(draw: Draw, resamples: int, rows: int, seed: int) -> Iterator[Array
         yield draw(min(size, resamples - start), random)
 
 
-def _draw_rows(rows: int) -> Draw:
+def draw_rows(rows: int) -> Draw:
+    """Return the function that draws single rows."""
     return lambda count, random: _count(random.integers(rows, size=(count, rows)), rows)
 
 
-def _draw_groups(codes: Array) -> Draw:
+def draw_groups(codes: Array) -> Draw:
+    """Return the function that draws whole groups; `codes` numbers the group of each row from 0."""
     groups = int(codes.max()) + 1
-    return lambda count, random: _draw_rows(groups)(count, random)[:, codes]
+    return lambda count, random: draw_rows(groups)(count, random)[:, codes]
 
 
-def _draw_blocks(places: Array, length: int) -> Draw:
+def draw_blocks(places: Array, length: int) -> Draw:
     """Draw circular blocks: the first row follows the last one."""
     rows = len(places)
 

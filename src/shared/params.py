@@ -129,6 +129,8 @@ class Bound(Section, frozen=True, kw_only=True, omit_defaults=True):
     min: Annotated[Finite | None, Meta(description="a finite number")] = None
     max: Annotated[Finite | None, Meta(description="a finite number")] = None
     max_drop: Annotated[NotNegative | None, Meta(description="a finite number, at least 0")] = None
+    # What becomes of a drop beyond max_drop that may be chance.
+    undecided: Annotated[Literal["pass", "reject"], Meta(description="pass or reject")] = "pass"
 
     def __post_init__(self) -> None:
         """Refuse a bound that says nothing or that nothing can meet."""

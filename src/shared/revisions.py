@@ -1,10 +1,14 @@
 """Files as Git holds them at a revision."""
 
 import json
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from src.shared.errors import UserError
-from src.shared.git import git
+from src.shared.git import git, read_all
 
 
 def find_main() -> str:
@@ -17,18 +21,91 @@ def find_main() -> str:
     return ""
 
 
-def history(revision: str, *paths: str) -> list[str]:
-    """Return the last hundred commits of a branch that changed a file, the oldest first.
+@dataclass(frozen=True)
+class Place:
+    """Where a commit holds the project.
+
+    Attributes:
+        commit: the commit.
+        folder: the project's folder there, with a slash at its end; empty for the root.
+    """
+
+    commit: str
+    folder: str
+
+    def path(self, path: str) -> str:
+        """Return how Git calls a file of the project; `path` is from the project's root."""
+        return f"{self.commit}:{self.folder}{path}"
+
+
+def history(revision: str, *paths: str) -> list[Place]:
+    """Return all commits of a branch that changed a file, the oldest first.
+
+    Where the project was moved to another folder, its history goes on in the one before.
 
     Args:
-        revision: where the branch ends; as for `read`.
+        revision: where the branch ends; as for `read`. None stands for the commit before this one.
         paths: the files, from the project's root.
+
+    Raises:
+        UserError: the revision is not in this clone, or the clone is shallow and stays so.
     """
-    if not exists(revision):
+    _deepen()
+    end = revision if exists(revision) else _parent("HEAD")
+    if not end:
         return []
-    return git(
-        "log", "--first-parent", "--reverse", "-100", "--format=%H", revision, "--", *paths
-    ).split()
+    folder = git("rev-parse", "--show-prefix")
+    if not git("ls-tree", "--full-tree", end, "--", *(folder + path for path in paths)):
+        folder = _folder_before(end, "HEAD", folder)  # it has moved since
+    places: list[Place] = []
+    while end:
+        names = [f":(top,literal){folder}{path}" for path in paths]
+        log = ("log", "--first-parent", "--format=%H")
+        came = git(*log, "-1", "--diff-filter=A", end, "--", *names)
+        start = _parent(came) if came else ""
+        since = [f"^{start}"] if start else []
+        places += [Place(commit, folder) for commit in git(*log, end, *since, "--", *names).split()]
+        folder = _folder_before(start, came, folder) if start else folder
+        end = start
+    return places[::-1]
+
+
+def _parent(revision: str) -> str:
+    try:
+        return git("rev-parse", "--verify", "--quiet", f"{revision}^")
+    except UserError:
+        return ""
+
+
+def _folder_before(old: str, new: str, folder: str) -> str:
+    """Return the folder that held most files of the project before they were renamed.
+
+    Args:
+        old: a commit.
+        new: a later one.
+        folder: the project's folder in `new`.
+    """
+    options = ("--find-renames", "--diff-filter=R", "--name-status", "-z")
+    fields = iter(git("diff", *options, old, new).split("\0"))
+    before: Counter[str] = Counter()
+    for _, was, now in zip(fields, fields, fields, strict=False):
+        path = now.removeprefix(folder)
+        if now.startswith(folder) and was.endswith(path):
+            before[was.removesuffix(path)] += 1
+    return before.most_common(1)[0][0] if before else folder
+
+
+def _deepen() -> None:
+    """Fetch the rest of the history where the clone holds only its end."""
+    if git("rev-parse", "--is-shallow-repository") != "true":
+        return
+    try:
+        git("fetch", "--quiet", "--unshallow", GIT_TERMINAL_PROMPT="0")
+    except UserError as error:
+        raise UserError(
+            "the clone is shallow, so that the champion may lie before it, and its history cannot "
+            f"be fetched ({error}); clone all of it (`fetch-depth: 0`)"
+        ) from None
 
 
 def read(revision: str, path: str) -> str | None:
@@ -58,10 +135,23 @@ def exists(revision: str) -> bool:
     """
     if not revision.strip("0"):
         return False
+    name = ("rev-parse", "--verify", "--quiet", "--end-of-options", revision + "^{commit}")
     try:
-        git("rev-parse", "--verify", "--quiet", "--end-of-options", revision + "^{commit}")
+        git(*name)
     except UserError:
-        raise UserError(f"{revision}: no such commit in this clone; fetch it first") from None
+        if not _fetched(revision):
+            raise UserError(f"{revision}: no such commit in this clone; fetch it first") from None
+    return True
+
+
+def _fetched(revision: str) -> bool:
+    """Fetch a commit that is on no branch, as the one before a forced push; tell if it came."""
+    if not re.fullmatch(r"[0-9a-f]{40}", revision):
+        return False
+    try:
+        git("fetch", "--quiet", "origin", revision, GIT_TERMINAL_PROMPT="0")
+    except UserError:
+        return False
     return True
 
 
@@ -76,6 +166,12 @@ def read_json(revision: str, path: str) -> Any:
 def read_yaml(revision: str, path: str) -> dict[str, Any]:
     """Read a YAML file as a revision holds it; empty if there is none or it is not YAML."""
     return parse_yaml(read(revision, path) or "")
+
+
+def read_yaml_at(place: Place, path: Path) -> dict[str, Any]:
+    """Read a YAML file where the project was then; see `read_yaml`."""
+    [text] = read_all([place.path(path.as_posix())])
+    return parse_yaml(text or "")
 
 
 def parse_yaml(text: str) -> dict[str, Any]:

@@ -1,7 +1,9 @@
-"""What the gate says of each metric, from its value, its bound and the champion's value."""
+"""What the gate says of each metric, from its value, its bound and what the champion reached."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,50 @@ from src.shared.paths import BASELINE, METRICS
 
 
 @dataclass(frozen=True)
+class Drop:
+    """How much worse the challenger is in one metric, on the rows that both models tested.
+
+    Attributes:
+        estimate: the paired difference; above 0 the challenger is worse, below 0 it is better.
+        low: the drop is below it by chance in 5 % of cases.
+        high: it is above it by chance in 5 % of cases; `low` to `high` is a 90 % interval.
+        rows: how many rows both models tested.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    rows: int
+
+    @property
+    def interval(self) -> str:
+        """The interval and the number of rows in words."""
+        return f"90 % interval {self.low:.4g} to {self.high:.4g}, {self.rows} shared rows"
+
+
+class Finding(StrEnum):
+    """What a comparison says of one metric."""
+
+    PASSED = "passed"
+    UNDECIDED = "undecided"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True)
 class Verdict:
-    """What the gate says of one metric. `value` is None where there is no finite number."""
+    """What the gate says of one metric.
+
+    Attributes:
+        metric: its name.
+        value: what evaluate measured; None where that is no finite number.
+        min: the least value allowed.
+        max: the greatest value allowed.
+        passed: whether all is well.
+        reason: why it is not; empty if it is.
+        warning: what passes, but may be worse than is allowed.
+        drop: how much worse it is than the champion on the same rows, where that is known.
+        drop_from_best: the same for the best model so far, where that is not the champion.
+    """
 
     metric: str
     value: float | None
@@ -22,6 +66,9 @@ class Verdict:
     max: float | None
     passed: bool
     reason: str
+    warning: str = ""
+    drop: Drop | None = None
+    drop_from_best: Drop | None = None
 
 
 def read_metrics() -> dict[str, Any]:
@@ -38,7 +85,11 @@ def read_metrics() -> dict[str, Any]:
 
 
 def judge(
-    metrics: dict[str, Any], bounds: dict[str, Bound], champion: dict[str, Any] | None = None
+    metrics: dict[str, Any],
+    bounds: dict[str, Bound],
+    champion: dict[str, Any] | None = None,
+    drops: Mapping[str, Drop] | None = None,
+    drops_from_best: Mapping[str, Drop] | None = None,
 ) -> list[Verdict]:
     """Compare metrics with their bounds, and with the champion's.
 
@@ -47,15 +98,35 @@ def judge(
         bounds: for each metric the least and the greatest value allowed, both inclusive, and how
             far it may fall behind the champion's.
         champion: the metrics of the model to beat, if there is one.
+        drops: for a metric how much worse it is than the champion on the same rows. Without it the
+            two tables of metrics are compared.
+        drops_from_best: how much worse it is than the best model so far, on the same rows.
 
     Returns:
         One verdict a bound, in the order of the bounds.
     """
-    return [_judge(name, metrics, bound, champion or {}) for name, bound in bounds.items()]
+    return [
+        _judge(
+            name,
+            metrics,
+            bound,
+            (champion or {}).get(name),
+            (drops or {}).get(name),
+            (drops_from_best or {}).get(name),
+        )
+        for name, bound in bounds.items()
+    ]
 
 
-def _judge(name: str, metrics: dict[str, Any], bound: Bound, champion: dict[str, Any]) -> Verdict:
-    value, reason = None, ""
+def _judge(
+    name: str,
+    metrics: dict[str, Any],
+    bound: Bound,
+    was: Any,
+    drop: Drop | None,
+    from_best: Drop | None,
+) -> Verdict:
+    value, reason, warning = None, "", ""
     if name not in metrics:
         reason = "missing"
     elif isinstance(metrics[name], bool) or not isinstance(metrics[name], int | float):
@@ -68,13 +139,62 @@ def _judge(name: str, metrics: dict[str, Any], bound: Bound, champion: dict[str,
             reason = "too low"
         elif bound.max is not None and value > bound.max:
             reason = "too high"
-        elif bound.max_drop is not None and _is_number(champion.get(name)):
-            # A metric that is not measured here counts as an error if it only has an upper bound.
-            way = better(name) or ("lower" if bound.min is None else "higher")
-            drop = (value - champion[name]) * (1 if way == "lower" else -1)
-            if round(drop, 6) > bound.max_drop:
-                reason = f"{drop:.6g} worse than the champion, allowed {bound.max_drop:g}"
-    return Verdict(name, value, bound.min, bound.max, not reason, reason)
+        elif bound.max_drop is not None:
+            reason = _fallen(name, bound, value, was, drop)
+            if reason and drop and judge_champion(drop, bound.max_drop) is Finding.UNDECIDED:
+                reason += "; it may be chance"
+                if bound.undecided == "pass":
+                    reason, warning = "", reason
+            if from_best and judge_best(from_best, bound.max_drop) is Finding.REJECTED:
+                allowed = f"allowed {bound.max_drop:g} ({from_best.interval})"
+                reason = (
+                    reason
+                    or f"{from_best.estimate:.6g} worse than the best model so far, {allowed}"
+                )
+    return Verdict(name, value, bound.min, bound.max, not reason, reason, warning, drop, from_best)
+
+
+def _fallen(name: str, bound: Bound, value: float, was: Any, drop: Drop | None) -> str:
+    """Say how far a metric has fallen behind the champion's; empty if no further than allowed."""
+    if not drop and not _is_number(was):
+        return ""
+    fallen = drop.estimate if drop else worse(name, bound, was, value)
+    if bound.max_drop is None or not _exceeds(fallen, bound.max_drop):
+        return ""
+    told = f"{fallen:.6g} worse than the champion, allowed {bound.max_drop:g}"
+    return f"{told} ({drop.interval})" if drop else told
+
+
+def worse(name: str, bound: Bound, old: float, new: float) -> float:
+    """Return how much worse a value is than an older one; below 0 where it is better."""
+    # A metric that is not measured here counts as an error if it only has an upper bound.
+    way = better(name) or ("lower" if bound.min is None else "higher")
+    return (new - old) * (1 if way == "lower" else -1)
+
+
+def judge_champion(drop: Drop, max_drop: float) -> Finding:
+    """Judge the drop against the champion: the last model that passed.
+
+    A drop beyond `max_drop` rejects if it is more than chance: if the challenger is worse at all in
+    95 % of the resamples. So an equal model is rejected in at most about 5 % of cases, however few
+    the rows.
+    """
+    if not _exceeds(drop.estimate, max_drop):
+        return Finding.PASSED
+    return Finding.REJECTED if drop.low > 0 else Finding.UNDECIDED
+
+
+def judge_best(drop: Drop, max_drop: float) -> Finding:
+    """Judge the drop against the best model so far, so that many small drops do not add up.
+
+    It rejects only where the drop is surely beyond `max_drop`: the best of many equal models was
+    also the luckiest, and every challenger meets it, after it has met the champion.
+    """
+    return Finding.REJECTED if _exceeds(drop.low, max_drop) else Finding.PASSED
+
+
+def _exceeds(drop: float, allowed: float) -> bool:
+    return drop - allowed > 1e-9 * max(1.0, abs(drop))  # 0.95 - 0.93 is a little above 0.02
 
 
 def _is_number(value: Any) -> bool:
@@ -90,6 +210,11 @@ def table_of(verdicts: list[Verdict]) -> str:
         least = [] if verdict.min is None else [f">= {verdict.min:g}"]
         most = [] if verdict.max is None else [f"<= {verdict.max:g}"]
         word = "passed" if verdict.passed else f"REJECTED: {verdict.reason}"
+        if verdict.warning:
+            word += f", UNDECIDED: {verdict.warning}"
+        elif verdict.passed and verdict.drop:
+            word += f": {verdict.drop.estimate:.6g} worse than the champion"
+            word += f" ({verdict.drop.interval})"
         lines.append(f"{verdict.metric:{width}}  {value:>10}  {', '.join(least + most):20}  {word}")
     return "\n".join(lines)
 
@@ -106,7 +231,7 @@ def met_by_baseline(verdicts: list[Verdict], baseline: Any) -> list[str]:
     for verdict in verdicts:
         value, name = values.get(verdict.metric), verdict.metric
         bound = Bound(min=verdict.min, max=verdict.max)
-        if _is_number(value) and _judge(name, {name: value}, bound, {}).passed:
+        if _is_number(value) and _judge(name, {name: value}, bound, None, None, None).passed:
             found.append(
                 f"the bound on {name} is met without a model: always the same answer gives "
                 f"{value:.6g}; a stricter bound, or one on another metric, would tell more"
@@ -114,8 +239,13 @@ def met_by_baseline(verdicts: list[Verdict], baseline: Any) -> list[str]:
     return found
 
 
-def announce(verdicts: list[Verdict], path: Path) -> int:
+def announce(verdicts: list[Verdict], path: Path, notes: Sequence[str] = ()) -> int:
     """Write the verdicts to a file and print them as a table.
+
+    Args:
+        verdicts: one for each bound.
+        path: the file.
+        notes: how this model was compared with others, for the report.
 
     Returns:
         The exit status: 0 if all bounds are met, otherwise 1.
@@ -124,7 +254,10 @@ def announce(verdicts: list[Verdict], path: Path) -> int:
     baseline = files.read_json(BASELINE, "run `dvc repro -f evaluate`") if BASELINE.exists() else {}
     warnings = met_by_baseline(verdicts, baseline)
     with files.replacing(path) as (draft,):
-        report = {"passed": passed, "verdicts": [asdict(verdict) for verdict in verdicts]}
+        report: dict[str, Any] = {"passed": passed}
+        report["verdicts"] = [asdict(verdict) for verdict in verdicts]
+        if notes:
+            report["notes"] = list(notes)
         files.write_json(draft, report)
     print(table_of(verdicts))
     for warning in warnings:

@@ -9,7 +9,7 @@ from src.metrics import Metric
 from src.shared.errors import UserError
 from src.shared.params import Bound
 from src.shared.paths import METRICS, VERDICTS
-from src.shared.verdicts import Verdict, judge
+from src.shared.verdicts import Drop, Verdict, judge, table_of
 from tests.projects import ROOT, call
 
 NAN, INF = float("nan"), float("inf")
@@ -33,7 +33,7 @@ def gate(project, run, monkeypatch):
     return judged
 
 
-def verdict(value: Any, **bound: float) -> Verdict:
+def verdict(value: Any, **bound: Any) -> Verdict:
     (found,) = judge({"m": value}, {"m": Bound(**bound)})
     return found
 
@@ -234,6 +234,36 @@ def test_which_way_is_worse_does_not_depend_on_the_bounds(metric, value, champio
 @pytest.mark.parametrize("way", ["higher", "lower"])
 def test_which_way_an_own_metric_is_worse_is_what_metrics_says(monkeypatch, way):
     monkeypatch.setitem(METRICS_TABLE, "mine", Metric(way, ("binary",), lambda *_: 0.0))
-    for bound in ({"min": 0}, {"max": 1}):
-        (found,) = judge({"mine": 0.6}, {"mine": Bound(**bound, max_drop=0.02)}, {"mine": 0.5})
+    for bound in (Bound(min=0, max_drop=0.02), Bound(max=1, max_drop=0.02)):
+        (found,) = judge({"mine": 0.6}, {"mine": bound}, {"mine": 0.5})
         assert found.passed == (way == "higher")
+
+
+CHANCE = Drop(0.03, -0.01, 0.07, 113)
+REAL = Drop(0.03, 0.01, 0.05, 1000)
+SURE = Drop(0.05, 0.03, 0.07, 1000)
+NONE = Drop(-0.001, -0.02, 0.02, 1000)
+
+
+@pytest.mark.parametrize(
+    ("drop", "best", "undecided", "passed", "told"),
+    [
+        (NONE, None, "pass", True, ""),  # though the table of metrics says 0.1
+        (CHANCE, None, "pass", True, "it may be chance"),
+        (CHANCE, None, "reject", False, "it may be chance"),
+        (REAL, None, "pass", False, "0.03 worse than the champion, allowed 0.02"),
+        (None, None, "pass", False, "0.1 worse than the champion, allowed 0.02"),
+        (NONE, REAL, "pass", True, ""),
+        (NONE, SURE, "pass", False, "0.05 worse than the best model so far, allowed 0.02"),
+        (CHANCE, SURE, "pass", False, "worse than the best model so far"),
+    ],
+)
+def test_a_drop_on_the_same_rows_goes_before_the_tables(drop, best, undecided, passed, told):
+    bound = Bound(min=0.5, max_drop=0.02, undecided=undecided)
+    drops, from_best = ({"accuracy": one} if one else {} for one in (drop, best))
+    (found,) = judge({"accuracy": 0.8}, {"accuracy": bound}, {"accuracy": 0.9}, drops, from_best)
+    assert (found.passed, found.drop, found.drop_from_best) == (passed, drop, best)
+    assert told in (found.warning if passed else found.reason)
+    assert bool(found.warning or found.reason) == bool(told)
+    if drop is REAL:
+        assert "(90 % interval 0.01 to 0.05, 1000 shared rows)" in table_of([found])

@@ -39,6 +39,11 @@ TRAINED = {"repro": {"outcome": "success"}}
             {"a": {"min": 1, "max_drop": 0.2}},
             ["`gate.a.max_drop` from 0.1 to 0.2"],
         ),
+        (
+            {"a": {"min": 1, "undecided": "reject"}},
+            {"a": {"min": 1}},
+            ["`gate.a.undecided` from reject to pass"],
+        ),
         ({}, {"a": {"min": 0.9}}, []),
         # What is no bound: the pipeline refuses it, and the report says so.
         ({"a": 0.9, "b": {"min": "x"}}, {"a": {"min": 0.9}}, []),
@@ -86,6 +91,22 @@ def test_metrics_stand_beside_the_champions():
         ("`accuracy`", "0.9600", "-", "0.6000", "0.9500", "+0.0100", "≥ 0.9", "✅"),
         ("`f1`", "0.9000", "0.8000 to 1 (rough)", "-", "-", "-", "", ""),
     ]
+
+
+@pytest.mark.parametrize(
+    ("more", "word"),
+    [
+        ({"drop": None, "warning": ""}, "✅"),
+        (
+            {"drop": {"estimate": 0.01, "low": -0.01, "high": 0.03, "rows": 113}, "warning": ""},
+            "✅ 0.0100 worse (90 % interval -0.0100 to 0.0300, 113 shared rows)",
+        ),
+        ({"drop": {"rows": 113}, "warning": "0.03 worse"}, "⚠️ 0.03 worse"),
+    ],
+)
+def test_a_verdict_tells_the_drop_on_the_same_rows(more, word):
+    [row] = metric_rows({"accuracy": 0.96}, {}, {}, [PASSED | more], {})
+    assert row[-1] == word
 
 
 def test_what_is_quoted_stays_text():

@@ -1,0 +1,130 @@
+"""models/predictions.parquet: what a model says of each row of its test split, and which row it is.
+
+So two models can be compared on the rows that both tested, without loading either of them.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from src.shared.measure import Array, Predictions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROW, REPEAT, UNIT, ACTUAL, PREDICTED = "row_hash", "repeat", "unit", "actual", "predicted"
+PROBABILITY, SCORE = "probability_", "score_"
+
+
+def row_hashes(frame: "pd.DataFrame") -> Array:
+    """Return a hash of what each row holds, as 16 hexadecimal digits, shape (rows,).
+
+    It does not depend on the order of the columns, nor on whether whole numbers are stored as such:
+    a column becomes one of floats when a first value is missing. A test holds its values, so that
+    another version of pandas cannot change them unseen.
+    """
+    import pandas as pd
+
+    plain = {}
+    for name in sorted(map(str, frame.columns)):
+        column = frame[name]
+        if pd.api.types.is_integer_dtype(column) and (column.abs() > 2**53).any():
+            column = column.astype(str)  # as floats, neighbours would be the same
+        elif pd.api.types.is_numeric_dtype(column):  # booleans too
+            column = column.astype("float64") + 0.0  # no negative zero
+        elif pd.api.types.is_datetime64_any_dtype(column):
+            column = column.astype("datetime64[us]")
+        else:
+            column = column.astype("object").where(column.notna(), None)
+        plain[name] = column
+    hashes = pd.util.hash_pandas_object(pd.DataFrame(plain), index=False)
+    return np.array([f"{one:016x}" for one in hashes], dtype=object)
+
+
+def as_frame(
+    predictions: Predictions, rows: "pd.DataFrame", key: Sequence[str] = (), unit: Any = None
+) -> "pd.DataFrame":
+    """Lay the predictions of a test split out as a table.
+
+    Args:
+        predictions: what the model says.
+        rows: the test split.
+        key: the columns that say which row is which; without them it is all that a row holds.
+        unit: the group or the time by which rows depend on one another, shape (rows,).
+
+    Returns:
+        For each row its key, `row_hash`, `repeat` (0 for the first row of this hash, then 1, ...),
+        `unit` where there is one, `actual`, `predicted`, and for each class `probability_CLASS`,
+        or `score_CLASS` for a model that has only a decision function.
+    """
+    keys = rows[list(key)]
+    frame = keys.reset_index(drop=True)
+    frame[ROW] = row_hashes(keys if key else rows)
+    frame[REPEAT] = frame.groupby(ROW).cumcount()
+    if unit is not None:
+        frame[UNIT] = unit
+    frame[ACTUAL], frame[PREDICTED] = predictions.actual, predictions.predicted
+    if predictions.scores is not None:
+        prefix = PROBABILITY if predictions.probabilities else SCORE
+        for label, scores in zip(predictions.classes or [], predictions.scores.T, strict=True):
+            frame[f"{prefix}{label}"] = scores
+    return frame
+
+
+def read(path: Path) -> "pd.DataFrame | None":
+    """Read a table of predictions; None where it is not one, such as an older model's."""
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    try:
+        frame = pa.parquet.read_table(path).to_pandas()
+    except (OSError, pa.ArrowInvalid):
+        return None
+    return frame if {ROW, REPEAT, ACTUAL, PREDICTED} <= set(frame.columns) else None
+
+
+def share(
+    rival: "pd.DataFrame", challenger: "pd.DataFrame"
+) -> tuple["pd.DataFrame", "pd.DataFrame"]:
+    """Return the rows of two tables of predictions that both hold, in the challenger's order.
+
+    A row whose actual value has changed is not the same row.
+    """
+    keys = [ROW, REPEAT, ACTUAL]
+    where = [
+        frame[keys].assign(at=np.arange(len(frame))).astype({ACTUAL: "object"})
+        for frame in (rival, challenger)
+    ]
+    both = where[1].merge(where[0], on=keys, suffixes=("_challenger", "_rival"))
+    both = both.sort_values("at_challenger")
+    return rival.iloc[both["at_rival"]], challenger.iloc[both["at_challenger"]]
+
+
+def as_predictions(frame: "pd.DataFrame", task: str, positive: Any = None) -> Predictions:
+    """Return what `as_frame` was made of.
+
+    Args:
+        frame: a table of predictions, or some of its rows.
+        task: binary, multiclass or regression.
+        positive: for a binary task the class that counts as positive.
+    """
+    actual, predicted = frame[ACTUAL].to_numpy(), frame[PREDICTED].to_numpy()
+    if task == "regression":
+        return Predictions(actual.astype(float), predicted.astype(float))
+    seen = {str(label): label for label in (*actual, *predicted)}
+    for prefix in (PROBABILITY, SCORE):
+        columns = [name for name in frame.columns if str(name).startswith(prefix)]
+        if columns:
+            names = [name.removeprefix(prefix) for name in columns]
+            classes = [seen.get(name, name) for name in names]
+            scores = frame[columns].to_numpy(dtype=float)
+            known = prefix == PROBABILITY
+            return Predictions(actual, predicted, classes, scores, known, task == "binary")
+    classes = sorted(seen.values(), key=lambda label: (label == positive, str(label)))
+    if task == "binary" and classes == [positive]:
+        classes = [None, positive]
+    if task == "binary" and len(classes) == 1:
+        classes = [*classes, positive]
+    return Predictions(actual, predicted, classes, binary=task == "binary")

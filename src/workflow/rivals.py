@@ -1,0 +1,124 @@
+"""A model of Git's history and this one on the rows that both tested, from their predictions.
+
+The predictions are a small file that `dvc.lock` of the rival's commit names by its hash; they are
+taken from DVC's cache or a remote, and neither model is loaded.
+"""
+
+import hashlib
+import logging
+import os
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+from src import splits
+from src.shared import pipeline, predictions, revisions
+from src.shared.comparison import GATE_ROWS, compare, draw
+from src.shared.params import Params
+from src.shared.paths import DVC_LOCK, PARAMS, PREDICTIONS
+from src.shared.predictions import UNIT
+from src.shared.revisions import Place
+from src.shared.verdicts import Drop
+from src.workflow import source, state
+from src.workflow.remote import VARIABLES, cause_of
+
+
+class IncomparableError(Exception):
+    """Two models cannot be compared on the same rows; the message says why."""
+
+
+def drops(rival: Place, metrics: Collection[str], settings: Params) -> dict[str, Drop]:
+    """Return how much worse this model is than a rival, on the rows that both tested.
+
+    Args:
+        rival: the commit of the rival.
+        metrics: the names of the metrics to compare.
+        settings: what params.yaml holds here.
+
+    Raises:
+        IncomparableError: nobody has the rival's predictions, or too few rows are shared.
+    """
+    _check_question(revisions.read_yaml_at(rival, PARAMS), settings)
+    there = _predictions_of(revisions.read_yaml_at(rival, DVC_LOCK))
+    here = _md5(PREDICTIONS) if PREDICTIONS.exists() else _predictions_of(pipeline.read_lock())
+    if there == here:
+        raise IncomparableError("the predictions are the same")
+    path = PREDICTIONS if PREDICTIONS.exists() else fetch(here)
+    old, new = predictions.read(fetch(there)), predictions.read(path)
+    if old is None or new is None:
+        raise IncomparableError("its predictions do not say which rows they are of")
+    old, new = predictions.share(old, new)
+    if len(new) < GATE_ROWS:
+        raise IncomparableError(f"{len(new)} rows were tested by both, fewer than {GATE_ROWS}")
+    split = splits.find(settings)
+    unit = new[UNIT].to_numpy() if split.needs == "column" and UNIT in new else None
+    if split.needs == "column" and unit is None:
+        raise IncomparableError("the predictions do not say which rows depend on one another")
+    one, other = (
+        predictions.as_predictions(frame, settings.task, settings.data.positive)
+        for frame in (old, new)
+    )
+    bootstrap = settings.evaluate
+    resamples = draw(one, other, bootstrap.resamples, bootstrap.seed, unit, split.ordered)
+    return compare(one, other, list(metrics), resamples)
+
+
+def _check_question(there: dict[str, Any], here: Params) -> None:
+    data = there.get("data") or {}
+    question = there.get("task"), data.get("target"), data.get("positive")
+    if question != (here.task, here.data.target, here.data.positive):
+        raise IncomparableError("its task, target or positive class is another")
+
+
+def _predictions_of(lock: dict[str, Any]) -> str:
+    """Return the hash of the predictions that a dvc.lock names."""
+    for stage in pipeline.stages_of(lock).values():
+        if PREDICTIONS.as_posix() in stage.outs:
+            return stage.outs[PREDICTIONS.as_posix()]
+    raise IncomparableError(f"its {DVC_LOCK} names no {PREDICTIONS.as_posix()}")
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def fetch(md5: str) -> Path:
+    """Return a file of DVC's cache; fetch it there if it is lacking.
+
+    Raises:
+        IncomparableError: neither the cache nor a remote that this run can read has it.
+    """
+    cached = Path(".dvc/cache/files/md5", md5[:2], md5[2:])
+    if not cached.exists():
+        cached = _pull(md5, state.read().sources or _default_remote())
+    if _md5(cached) != md5:
+        raise IncomparableError(f"{cached.as_posix()} is damaged")
+    return cached
+
+
+def _default_remote() -> list[str]:
+    return list(source.remotes(source.read_config(source.CONFIG, source.LOCAL)))[:1]
+
+
+def _pull(md5: str, remotes: Iterable[str]) -> Path:
+    from dvc.repo import Repo
+    from dvc_data.hashfile.hash_info import HashInfo
+
+    for name, value in VARIABLES.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("dvc").setLevel(logging.ERROR)  # it warns of a file that nobody has
+    causes = []
+    with Repo() as repo:
+        path = Path(repo.cache.local.oid_to_path(md5))
+        for remote in remotes if not path.exists() else ():
+            try:
+                repo.cloud.pull([HashInfo("md5", md5)], remote=remote)
+            except Exception as error:  # whatever the packages of a store raise
+                causes.append(f"{remote}: {cause_of(str(error))}")
+            if path.exists():
+                return path
+    if path.exists():
+        return path
+    asked = "; ".join(causes) or ", ".join(["the cache", *remotes])
+    raise IncomparableError(f"nobody has its predictions (asked: {asked})")

@@ -1,0 +1,154 @@
+"""This model and one of Git's history on the rows that both tested."""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from src.shared import params
+from src.shared.measure import Predictions
+from src.shared.paths import METRICS, PREDICTIONS
+from src.shared.predictions import as_frame
+from src.workflow import champion
+from tests.dvc_runs import call, commit, git
+from tests.projects import settings_of, write_settings
+
+ROWS = 400
+CACHE = Path(".dvc/cache/files/md5")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch) -> Path:
+    """A Git repository with what the comparison reads of a project, in which the tests work."""
+    monkeypatch.chdir(tmp_path)
+    git(tmp_path, "init", "--quiet", "--initial-branch=main")
+    (tmp_path / ".gitignore").write_text("/models/\n/.dvc/\n/report/\n")
+    (tmp_path / "dvc.yaml").write_text(
+        f"stages: {{evaluate: {{cmd: x, outs: [{PREDICTIONS.as_posix()}]}}}}\n"
+    )
+    bound = {"min": 0.5, "max_drop": 0.02}
+    write_settings(tmp_path, settings_of("binary", gate={"accuracy": bound}))
+    monkeypatch.delenv("MIN_ACCURACY", raising=False)
+    params.load.cache_clear()
+    return tmp_path
+
+
+def model(wrong: range, *, rows: range = range(ROWS), cached: bool = True) -> None:
+    """Write what a model that is wrong on these rows leaves behind."""
+    settings = params.load()
+    positive = settings.data.positive
+    actual = np.array([positive if row % 2 else "other" for row in rows], dtype=object)
+    other = np.array(["other" if row % 2 else positive for row in rows], dtype=object)
+    predicted = np.where([row in wrong for row in rows], other, actual)
+    said = Predictions(actual, predicted, ["other", positive], binary=True)
+    PREDICTIONS.parent.mkdir(exist_ok=True)
+    as_frame(said, pd.DataFrame({"x": rows})).to_parquet(PREDICTIONS)
+    content = PREDICTIONS.read_bytes()
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if cached:
+        (CACHE / md5[:2]).mkdir(parents=True, exist_ok=True)
+        (CACHE / md5[:2] / md5[2:]).write_bytes(content)
+    out = {"path": PREDICTIONS.as_posix(), "md5": md5}
+    lock = {"stages": {"evaluate": {"cmd": "x", "outs": [out]}}}
+    Path("dvc.lock").write_text(json.dumps(lock))
+    METRICS.parent.mkdir(parents=True, exist_ok=True)
+    METRICS.write_text(json.dumps({"accuracy": float(np.mean(predicted == actual))}))
+
+
+def check(monkeypatch, capsys) -> tuple[int, dict[str, Any], str]:
+    """Run the metrics check; return its status, the verdict on accuracy, and what it printed."""
+    monkeypatch.setattr(sys, "argv", ["champion", "main"])
+    status = champion.main()
+    told, out = json.loads(champion.COMPARED.read_text()), capsys.readouterr().out
+    assert all(note in out for note in told["notes"])
+    (verdict,) = told["verdicts"]
+    return status, verdict, out
+
+
+@pytest.mark.parametrize(
+    ("wrong", "status", "word"),
+    [
+        (range(20, 35), 0, ""),  # .05 to .0375 wrong: better
+        (range(16, 46), 0, "it may be chance"),  # 16 rows are right now, 26 wrong
+        (range(0, 36), 1, "0.04 worse than the champion, allowed 0.02 (90 % interval"),
+    ],
+)
+def test_a_drop_is_judged_on_the_same_rows(folder, monkeypatch, capsys, wrong, status, word):
+    model(range(20))
+    commit(folder)
+    model(wrong)
+    found, verdict, out = check(monkeypatch, capsys)
+    assert found == status
+    assert f"compared with the champion on {ROWS} rows that both tested" in out
+    assert word in verdict["warning"] + verdict["reason"]
+    assert verdict["drop"]["estimate"] == pytest.approx((len(wrong) - 20) / ROWS)
+    assert verdict["drop"]["low"] < verdict["drop"]["estimate"] < verdict["drop"]["high"]
+    assert verdict["drop"]["rows"] == ROWS
+
+
+def test_other_rows_do_not_count(folder, monkeypatch, capsys):
+    """The champion did well on rows that this model has not seen: the tables say 0.1 worse."""
+    model(range(0, 40), rows=range(0, ROWS))
+    commit(folder)
+    model(range(0, 40), rows=range(0, 200))
+    status, verdict, out = check(monkeypatch, capsys)
+    assert (status, verdict["drop"]["estimate"], verdict["drop"]["rows"]) == (0, 0, 200)
+    assert "on 200 rows that both tested" in out
+
+
+@pytest.mark.parametrize(
+    ("champions", "reason"),
+    [
+        ({"rows": range(375, 700)}, "25 rows were tested by both, fewer than 30"),
+        ({"cached": False}, "nobody has its predictions (asked: the cache)"),
+    ],
+)
+def test_what_cannot_be_compared_is_by_the_tables(folder, monkeypatch, capsys, champions, reason):
+    call(folder, sys.executable, "-m", "dvc", "init", "--quiet")
+    model(range(380, 390), **champions)
+    commit(folder)
+    model(range(0, 60))
+    status, verdict, out = check(monkeypatch, capsys)
+    assert status == 1
+    assert f"by the tables of metrics: {reason}" in out
+    assert "worse than the champion, allowed 0.02" in verdict["reason"]
+    assert verdict["drop"] is None
+
+
+def test_damaged_predictions_are_not_taken(folder, monkeypatch, capsys):
+    model(range(20))
+    commit(folder)
+    [cached] = (path for path in CACHE.rglob("*") if path.is_file())
+    cached.write_bytes(b"PAR1")
+    model(range(30))
+    assert "is damaged" in check(monkeypatch, capsys)[2]
+
+
+def test_the_champions_predictions_come_from_a_remote(folder, monkeypatch, capsys):
+    call(folder, sys.executable, "-m", "dvc", "init", "--quiet")
+    call(folder, sys.executable, "-m", "dvc", "remote", "add", "-d", "store", ".dvc/store")
+    model(range(20))
+    commit(folder)
+    (folder / ".dvc/store").mkdir()
+    CACHE.parent.rename(folder / ".dvc/store/files")
+    model(range(36))
+    status, verdict, out = check(monkeypatch, capsys)
+    assert (status, verdict["drop"]["rows"]) == (1, ROWS), out
+
+
+def test_small_drops_do_not_add_up(folder, monkeypatch, capsys):
+    """Each is allowed, and the tables call each a champion; the third is surely too much."""
+    for count in (10, 17, 24):
+        model(range(count))
+        commit(folder)
+    model(range(31))
+    status, verdict, _ = check(monkeypatch, capsys)
+    assert status == 1
+    assert verdict["drop"]["estimate"] == 0.0175
+    assert verdict["drop_from_best"]["estimate"] == 0.0525
+    assert verdict["reason"].startswith("0.0525 worse than the best model so far, allowed 0.02")
