@@ -87,14 +87,14 @@ def test_invalid_data_stop_before_training(pipeline: Path) -> None:
     content = YAML(typ="safe").load(schema)
     del content["columns"]["size"]  # so this column should not be in the data
     YAML().dump(content, schema)
-    assert repro(pipeline, status=STOPPED) == ["validate"]
+    assert repro(pipeline, status=STOPPED) == ["prepare", "validate"]
     assert not passed(pipeline, "validation.json")
     verdict = {"metrics/validation.json": b""}
     assert results(pipeline) | verdict == before | verdict
 
     # The verdict becomes what it was when the model was trained, so that still holds.
     schema.write_bytes(right)
-    assert repro(pipeline) == ["validate"]
+    assert repro(pipeline) == ["prepare", "validate"]
     assert results(pipeline) == before
 
 

@@ -28,7 +28,7 @@ def test_it_runs_every_stage_and_leaves_nothing(clone):
 
 
 def test_it_finds_a_stage_that_breaks(clone):
-    edit(clone / "src/evaluate.py", 'print(f"{name:20}', 'raise KeyError; print(f"{name:20}')
+    edit(clone / "src/evaluate.py", "print(table_of(", "raise KeyError; print(table_of(")
     assert "smoke: evaluate failed on 240 rows" in step(clone, "src.workflow.smoke", status=1)
 
 
