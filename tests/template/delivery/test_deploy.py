@@ -12,7 +12,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from tests.dvc_runs import commit, dvc, git, make_git_project
+from tests.dvc_runs import IDENTITY, commit, dvc, git, make_git_project
 from tests.projects import ROOT
 from tests.template.delivery.engine import Engine, free_port
 from tests.template.delivery.ssh import reach
@@ -69,7 +69,7 @@ class Project:
         done = subprocess.run(
             [sys.executable, "-m", *module],
             cwd=self.folder,
-            env=self.engine.variables | (given or {}),
+            env=self.engine.variables | IDENTITY | (given or {}),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
