@@ -13,13 +13,13 @@ from typing import Any
 
 from src import splits
 from src.shared import pipeline, predictions, revisions
-from src.shared.comparison import GATE_ROWS, compare, draw
 from src.shared.params import Params
 from src.shared.paths import DVC_LOCK, PARAMS, PREDICTIONS
 from src.shared.predictions import UNIT
 from src.shared.revisions import Place
 from src.shared.verdicts import Drop
 from src.workflow import source, state
+from src.workflow.comparison import GATE_ROWS, compare, draw
 from src.workflow.remote import VARIABLES, cause_of
 
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from src.shared.comparison import compare, draw
 from src.shared.intervals import draw_rows, weights_of
 from src.shared.measure import Array, Predictions
 from src.shared.verdicts import Drop, Finding, judge_best, judge_champion
+from src.workflow.comparison import compare, draw
 
 CLASSES = [0, 1]
 HARD = 0.7  # the share of a row's difficulty that all models have in common
