@@ -15,6 +15,7 @@ from pathlib import Path
 ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
 RAW = Path(ANSWERS["__raw"])
 DATA = Path(f".{RAW.name}.new")  # where pre_gen_project left it
+TEXT_CLASSES = Path(".classes-are-text")  # likewise
 CRUFT = "_commit" in ANSWERS
 
 # `cruft update` and `cruft diff` generate the project again in a temporary folder, to compare.
@@ -77,6 +78,18 @@ def unused() -> Iterator[str]:
         yield f"requirements/{remote}.txt"
 
 
+def quote_class() -> None:
+    """Let the positive class be text in params.yaml, where the target's column is."""
+    if TEXT_CLASSES.exists():
+        TEXT_CLASSES.unlink()
+        path = Path("params.yaml")
+        line = re.compile(r"^  positive: ([\w.-]+)(?=  #)", re.MULTILINE)
+        text = path.read_text(encoding="utf-8")
+        if ANSWERS["positive"]:
+            text = line.sub(r'  positive: "\1"', text, count=1)
+        path.write_text(text, encoding="utf-8", newline="\n")
+
+
 def tidy() -> None:
     """Remove what this project has no use for."""
     for path in (*map(Path, unused()), *Path().rglob("__pycache__")):
@@ -129,6 +142,7 @@ def main() -> int:
         )
         return 1
     tidy()
+    quote_class()
     if DATA.exists():
         RAW.parent.mkdir(exist_ok=True)
         DATA.replace(RAW)

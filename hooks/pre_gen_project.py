@@ -22,6 +22,7 @@ CONTEXT = json.loads(r"""{{ cookiecutter | tojson }}""")  # {% raw %}
 ANSWERS = {key: str(value) for key, value in CONTEXT.items() if not key.startswith("_")}
 RAW = Path(CONTEXT["__raw"]).name
 DATA = Path(f".{RAW}.new")  # until post_gen_project puts it in place
+TEXT_CLASSES = Path(".classes-are-text")
 
 # Of a download: how large, how long in all, how long without a byte.
 MOST_BYTES, MOST_SECONDS, PATIENCE = 1_000_000_000, 600, 60
@@ -217,6 +218,8 @@ def read_parquet_target(path: Path) -> tuple[list[str], set[str]]:
     except (OSError, ValueError) as error:
         raise ValueError(f"a Parquet file that can be read: {error}") from None
     values = column.column(0).unique().to_pylist() if column and column.num_columns else []
+    if any(isinstance(value, str | bytes) for value in values):
+        TEXT_CLASSES.touch()
     # NaN, which Parquet files may hold beside null, is not equal to itself.
     return header, {str(value) for value in values if value is not None and value == value}
 
@@ -252,6 +255,14 @@ def own_data_problems(path: Path) -> Problems:
         yield "target", f"a column: {shown(header)}" if header else "a column of the file"
     elif values:
         yield from value_problems(task, positive, values)
+        if any(is_code(value) for value in values):
+            TEXT_CLASSES.touch()  # for post_gen_project: so 1 is the text "1" in params.yaml
+
+
+def is_code(value: str) -> bool:
+    """Say whether a class makes its column one of text: not a number, or one with a leading zero."""
+    truth = value.lower() in ("true", "false")
+    return not truth and (not is_number(value) or bool(re.match(r"-?0\d", value)))
 
 
 def shown(names: list[str]) -> str:
@@ -314,6 +325,7 @@ def main() -> int:
         found = json.dumps(CONTEXT[key], ensure_ascii=False) if CONTEXT[key] else "empty"
         print(f"  {key} is {found}; allowed: {allowed}", file=sys.stderr)
     DATA.unlink(missing_ok=True)
+    TEXT_CLASSES.unlink(missing_ok=True)
     remove_folders_above()
     return 1
 

@@ -440,3 +440,23 @@ def test_closing_text_fits_a_terminal(
     assert "\n  make test " in said
     assert "README.md" in said
     assert max(map(len, said.splitlines())) < 80
+
+
+@pytest.mark.parametrize(
+    ("classes", "positive", "written"),
+    [
+        (["1", "2+"], "1", '"1"'),
+        (["01", "02"], "01", '"01"'),
+        (["true", "maybe"], "true", '"true"'),
+        (["1", "2"], "2", "2"),
+        (["true", "false"], "true", "true"),
+    ],
+)
+def test_a_class_of_a_text_column_is_text(
+    generate: Generate, here: Path, classes: list[str], positive: str, written: str
+) -> None:
+    rows = "".join(f"{at},{classes[at % 2]}\n" for at in range(20))
+    (here / "classes.csv").write_text(f"x,y\n{rows}")
+    project = generate(data="classes.csv", target="y", positive=positive, bound="0.5")
+    assert f"\n  positive: {written}  #" in (project / "params.yaml").read_text()
+    assert not (project / ".classes-are-text").exists()
