@@ -260,7 +260,7 @@ def own_data_problems(path: Path) -> Problems:
 
 
 def is_code(value: str) -> bool:
-    """Say whether a class makes its column one of text: not a number, or one with a leading zero."""
+    """Say whether a class makes its column text: it is no number, or has a leading zero."""
     truth = value.lower() in ("true", "false")
     return not truth and (not is_number(value) or bool(re.match(r"-?0\d", value)))
 
