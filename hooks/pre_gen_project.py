@@ -186,7 +186,7 @@ def read_target(path: Path) -> tuple[list[str], set[str]]:
             rows = csv.reader(file)
             header = next(filter(None, rows), [])  # the pipeline skips blank lines too
             at = header.index(target) if target in header else None
-            values = set() if at is None else {row[at] for row in rows if len(row) > at}
+            values = set() if at is None else {row[at].strip() for row in rows if len(row) > at}
     except UnicodeDecodeError:
         raise ValueError("a file in UTF-8") from None
     except csv.Error as error:
@@ -267,7 +267,10 @@ def is_code(value: str) -> bool:
 
 def shown(names: list[str]) -> str:
     """Return names from a file as one line; they may be many and hold control characters."""
-    listed = plain(", ".join(names))
+    # In quotes where one could not see what the name is.
+    listed = plain(
+        ", ".join(name if name and name == name.strip() else f"'{name}'" for name in names)
+    )
     return listed if len(listed) < 400 else f"{listed[:400]}, ..."
 
 
