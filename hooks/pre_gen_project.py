@@ -184,7 +184,8 @@ def read_target(path: Path) -> tuple[list[str], set[str]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.reader(file)
-            header = next(filter(None, rows), [])  # the pipeline skips blank lines too
+            first = next(filter(None, rows), [])  # the pipeline skips blank lines too
+            header = [name.strip() for name in first]
             at = header.index(target) if target in header else None
             values = set() if at is None else {row[at].strip() for row in rows if len(row) > at}
     except UnicodeDecodeError:

@@ -119,7 +119,10 @@ def require(count: int, least: int, what: str) -> None:
         UserError: there is not.
     """
     if least < count:
-        raise UserError(f"train.folds is {count}, but the train split has only {least} {what}")
+        raise UserError(
+            f"train.folds is {count}, but the train split has only {least} {what}; use fewer folds "
+            "or more rows, or leave out small classes by `drop_rare_classes` under data"
+        )
 
 
 def _complete(table: pa.Table, settings: Prepare) -> pa.ChunkedArray:
