@@ -14,7 +14,8 @@ from tests.projects import fruit, settings_of
 
 
 def settings(split: str = "stratified", column: str | None = None, **others: Any) -> Prepare:
-    return Prepare(**{"split": split, "column": column, "test_size": 0.25, "seed": 1} | others)
+    usual = {"split": split, "column": column, "test_size": 0.25, "seed": 1, "duplicates": None}
+    return Prepare(**usual | others)
 
 
 def chosen(values: list[Any], **others: Any) -> np.ndarray:

@@ -29,7 +29,7 @@ def folder(tmp_path: Path, monkeypatch) -> Path:
     git(tmp_path, "init", "--quiet", "--initial-branch=main")
     (tmp_path / ".gitignore").write_text("/models/\n/.dvc/\n/report/\n")
     (tmp_path / "dvc.yaml").write_text(
-        f"stages: {{evaluate: {{cmd: x, outs: [{PREDICTIONS.as_posix()}]}}}}\n"
+        f"stages:\n  evaluate:\n    cmd: x\n    outs: [{PREDICTIONS.as_posix()}]\n"
     )
     bound = {"min": 0.5, "max_drop": 0.02}
     write_settings(tmp_path, settings_of("binary", gate={"accuracy": bound}))
