@@ -122,7 +122,10 @@ def _keep(name: str, secret: str) -> str:
 def main() -> None:
     """Decide where the data comes from; tell the log, the next steps and GitHub."""
     # A commit may hold such a folder: it says nothing about this run.
-    shutil.rmtree(REPORT, ignore_errors=True)
+    if REPORT.is_symlink():
+        REPORT.unlink()
+    elif REPORT.exists():
+        shutil.rmtree(REPORT)
     variables = dict(os.environ)
     committed = remotes(read_config(CONFIG))
     name, url = next(iter(committed.items()), ("", ""))

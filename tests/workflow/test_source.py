@@ -1,5 +1,7 @@
 """Where the data comes from."""
 
+import shutil
+
 import pytest
 
 from src.workflow import source
@@ -38,6 +40,17 @@ def test_the_source(url, variables, expected):
 
 def test_what_is_missing_is_named():
     assert "AWS_ACCESS_KEY_ID or AWS_ROLE_ARN" in source.decide("s3://bucket", {})[1]
+
+
+def test_a_run_takes_no_state_through_a_link(clone):
+    shutil.rmtree(clone / "report", ignore_errors=True)
+    (clone / "elsewhere").mkdir()
+    (clone / "elsewhere/state.json").write_text('{"seconds": {"evaluate": 0.1}}')
+    (clone / "report").symlink_to("elsewhere")
+    step(clone, "src.workflow.source")
+    assert not (clone / "report").is_symlink()
+    assert "evaluate" not in (clone / "report/state.json").read_text()
+    assert "evaluate" in (clone / "elsewhere/state.json").read_text()
 
 
 def test_a_run_takes_no_state_from_the_commit(clone):
