@@ -8,7 +8,6 @@ than the one in main's dvc.lock, the tag is on a commit beside main.
 
 import argparse
 import configparser
-import hashlib
 import json
 import os
 import re
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from src.delivery import deploy
-from src.shared import errors
+from src.shared import errors, files
 from src.shared.errors import UserError
 from src.shared.git import git
 from src.shared.paths import DVC_LOCK as LOCK
@@ -151,8 +150,7 @@ def _commit(image: str, taken: set[str]) -> str:
     If the default remote is the folder in the repository, nobody has pushed the model to a store;
     then the commit holds the model's file in that folder.
     """
-    content = MODEL.read_bytes()
-    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    md5 = files.md5(MODEL)
     if f"md5: {md5}\n" not in LOCK.read_text(encoding="utf-8"):
         raise UserError(f"{LOCK}: does not name this {MODEL.as_posix()}; run `dvc commit train`")
     index = Path(git("rev-parse", "--absolute-git-dir")) / "release.index"

@@ -27,19 +27,19 @@ def replacing(*targets: Path) -> Iterator[tuple[Path, ...]]:
     drafts = tuple(target.with_name(f".{target.name}.tmp") for target in targets)
     for draft in drafts:
         draft.parent.mkdir(parents=True, exist_ok=True)
-        _remove(draft)  # left by a run that was killed
+        remove(draft)  # left by a run that was killed
     for target in targets:
         old = _old(target)
         if old.exists() and not target.exists():  # killed between two renames
             old.rename(target)
-        _remove(old)
+        remove(old)
     try:
         yield drafts
         for draft, target in zip(drafts, targets, strict=True):
             if target.is_dir():  # a folder cannot be renamed over another
                 target.rename(_old(target))
                 draft.rename(target)
-                _remove(_old(target))
+                remove(_old(target))
             else:
                 draft.replace(target)
     except OSError as error:
@@ -48,15 +48,16 @@ def replacing(*targets: Path) -> Iterator[tuple[Path, ...]]:
         raise
     finally:
         for draft in drafts:
-            _remove(draft)
+            remove(draft)
 
 
 def _old(target: Path) -> Path:
     return target.with_name(f".{target.name}.old.tmp")
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
+def remove(path: Path) -> None:
+    """Remove a file, a folder with all in it, or a link (not its target), if it is there."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

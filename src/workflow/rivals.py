@@ -4,7 +4,6 @@ The predictions are a small file that `dvc.lock` of the rival's commit names by 
 taken from DVC's cache or a remote, and neither model is loaded.
 """
 
-import hashlib
 import logging
 import os
 from collections.abc import Collection, Iterable
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from src import splits
-from src.shared import pipeline, predictions, revisions
+from src.shared import files, pipeline, predictions, revisions
 from src.shared.params import Params
 from src.shared.paths import DVC_LOCK, PARAMS, PREDICTIONS
 from src.shared.predictions import UNIT
@@ -40,7 +39,7 @@ def drops(rival: Place, metrics: Collection[str], settings: Params) -> dict[str,
     """
     _check_question(revisions.read_yaml_at(rival, PARAMS), settings)
     there = _predictions_of(revisions.read_yaml_at(rival, DVC_LOCK))
-    here = _md5(PREDICTIONS) if PREDICTIONS.exists() else _predictions_of(pipeline.read_lock())
+    here = files.md5(PREDICTIONS) if PREDICTIONS.exists() else _predictions_of(pipeline.read_lock())
     if there == here:
         raise IncomparableError("the predictions are the same")
     path = PREDICTIONS if PREDICTIONS.exists() else fetch(here)
@@ -78,11 +77,6 @@ def _predictions_of(lock: dict[str, Any]) -> str:
     raise IncomparableError(f"its {DVC_LOCK} names no {PREDICTIONS.as_posix()}")
 
 
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
-
-
 def fetch(md5: str) -> Path:
     """Return a file of DVC's cache; fetch it there if it is lacking.
 
@@ -92,7 +86,7 @@ def fetch(md5: str) -> Path:
     cached = Path(".dvc/cache/files/md5", md5[:2], md5[2:])
     if not cached.exists():
         cached = _pull(md5, state.read().sources or _default_remote())
-    if _md5(cached) != md5:
+    if files.md5(cached) != md5:
         raise IncomparableError(f"{cached.as_posix()} is damaged")
     return cached
 

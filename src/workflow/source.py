@@ -1,11 +1,11 @@
 """Decide where a run's data comes from, once for all steps that pull and push."""
 
 import os
-import shutil
 from configparser import RawConfigParser
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from src.shared import files
 from src.shared.paths import REPORT
 from src.workflow import state
 
@@ -122,10 +122,7 @@ def _keep(name: str, secret: str) -> str:
 def main() -> None:
     """Decide where the data comes from; tell the log, the next steps and GitHub."""
     # A commit may hold such a folder: it says nothing about this run.
-    if REPORT.is_symlink():
-        REPORT.unlink()
-    elif REPORT.exists():
-        shutil.rmtree(REPORT)
+    files.remove(REPORT)
     variables = dict(os.environ)
     committed = remotes(read_config(CONFIG))
     name, url = next(iter(committed.items()), ("", ""))
