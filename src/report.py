@@ -4,7 +4,6 @@ It is written from whatever is there, so that a run that stopped half-way has on
 """
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,14 +12,25 @@ from typing import Any
 
 import msgspec
 
-from src.shared import champion, errors, files, pipeline, revisions
+from src.shared import champion, errors, files, pipeline, plots, revisions
 from src.shared.champion import Champion
 from src.shared.errors import UserError
-from src.shared.page import Block, Plot, Table, to_html, to_markdown
+from src.shared.page import (
+    Block,
+    Heading,
+    Markdown,
+    Mood,
+    Picture,
+    Table,
+    code,
+    escape,
+    say,
+    to_html,
+    to_markdown,
+)
 from src.shared.paths import (
     BASELINE,
     DVC_LOCK,
-    DVC_YAML,
     INTERVALS,
     METRICS,
     PARAMS,
@@ -29,9 +39,11 @@ from src.shared.paths import (
     VALIDATION,
     VERDICTS,
 )
+from src.shared.plots import BASELINE_MODEL, BOUND, RIVAL, RUN, DvcPlot
 from src.shared.verdicts import Verdict, met_by_baseline
 
 MARKDOWN, HTML = REPORT / "report.md", REPORT / "report.html"
+SHOWN = 20  # rows of a table that may be long
 
 
 @dataclass(frozen=True)
@@ -55,7 +67,7 @@ class Run:
     verdicts: Path = VERDICTS
 
 
-def loosened(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+def loosened(old: dict[str, Any], new: dict[str, Any]) -> list[Markdown]:
     """List the bounds that are looser than they were.
 
     Args:
@@ -66,9 +78,16 @@ def loosened(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     for (metric, key), was in _bounds(old).items():
         now = bounds.get((metric, key))
         if now is None or (now < was if key == "min" else now > was):
-            found.append(f"`gate.{metric}.{key}` from {was} to {'none' if now is None else now}")
+            found.append(
+                say(
+                    "{} from {} to {}",
+                    code(f"gate.{metric}.{key}"),
+                    was,
+                    "none" if now is None else now,
+                )
+            )
     for metric in sorted(_rejecting(old) - _rejecting(new)):
-        found.append(f"`gate.{metric}.undecided` from reject to pass")
+        found.append(say("{} from reject to pass", code(f"gate.{metric}.undecided")))
     return found
 
 
@@ -76,7 +95,7 @@ def _rejecting(gate: Any) -> set[str]:
     """Return the metrics of which a drop that may be chance is rejected."""
     bounds = gate if isinstance(gate, dict) else {}
     return {
-        metric
+        str(metric)
         for metric, bound in bounds.items()
         if isinstance(bound, dict) and bound.get("undecided") == "reject"
     }
@@ -84,7 +103,7 @@ def _rejecting(gate: Any) -> set[str]:
 
 def _bounds(gate: Any) -> dict[tuple[str, str], float]:
     return {
-        (metric, key): value
+        (str(metric), str(key)): value
         for metric, bound in (gate.items() if isinstance(gate, dict) else ())
         for key, value in (bound.items() if isinstance(bound, dict) else ())
         if isinstance(value, int | float)
@@ -97,192 +116,253 @@ def changes(old: Any, new: Any, name: str = "") -> Iterator[tuple[str, str, str]
         for key in dict.fromkeys([*old, *new]):
             yield from changes(old.get(key), new.get(key), f"{name}.{key}" if name else str(key))
     elif old != new:
-        yield f"`{name}`", _text(old), _text(new)
+        yield code(name), _text(old), _text(new)
 
 
 def _text(value: Any) -> str:
+    """Return a value as a cell of a table has it."""
+    if value is None:
+        return Markdown("-")
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) >= 1e4 or 0 < abs(value) < 1e-3 else f"{value:.4f}"
-    return "-" if value is None else str(value)
+    text = str(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def _difference(value: Any, was: Any) -> str:
     numbers = all(isinstance(one, int | float) and math.isfinite(one) for one in (value, was))
-    return f"{value - was:+.4f}" if numbers else "-"
+    return f"{value - was:+.4f}" if numbers else Markdown("-")
 
 
-def headline(run: Run, verdicts: list[dict[str, Any]]) -> Iterator[Block]:
-    """Yield the verdict, and why.
+def headline(run: Run, verdicts: list[Verdict]) -> Iterator[Block]:
+    """Yield the verdict, and why, in one sentence.
 
     Args:
         run: what is known of the run.
         verdicts: the gate's.
     """
-    rejected = [
-        f"`{verdict['metric']}` is {_text(verdict['value'])}: {verdict['reason']}"
-        for verdict in verdicts
-        if not verdict["passed"]
-    ]
-    if rejected or run.failed or run.where:
+    rejected = [verdict for verdict in verdicts if not verdict.passed]
+    if mood(run, verdicts) == "bad":
         where = f" at: {run.where}" if run.where else ""
-        yield f"# ❌ {'Rejected' if rejected else 'Stopped'}{where}"
-        yield from dict.fromkeys([*rejected, *run.failed])
+        yield Heading(f"❌ {'Rejected' if rejected else 'Stopped'}{where}", 1)
+        if rejected:
+            yield _joined(
+                say("{} is {}: {}", code(one.metric), _text(one.value), one.reason)
+                for one in rejected
+            )
+        yield from dict.fromkeys(run.failed)
     elif verdicts:
-        yield "# ✅ Passed"
+        yield Heading("✅ Passed", 1)
+        yield _passed(verdicts)
     else:
-        yield "# ❔ Not judged"
+        yield Heading("❔ Not judged", 1)
         yield "The gate has not judged this model."
     if not run.trained:
-        yield "**The model was not trained** in this run."
+        yield Markdown("**The model was not trained** in this run.")
 
 
-def metric_rows(
-    metrics: dict[str, Any],
-    champion: dict[str, Any],
-    intervals: dict[str, Any],
-    verdicts: list[dict[str, Any]],
-    baseline: dict[str, Any],
-) -> Sequence[tuple[str, ...]]:
-    """Return the table of the metrics; those with a bound come first.
+def mood(run: Run, verdicts: list[Verdict]) -> Mood:
+    """Tell whether the run ended well; "open" where nothing is decided."""
+    if run.failed or run.where or not all(verdict.passed for verdict in verdicts):
+        return "bad"
+    return "open" if not verdicts or any(verdict.warning for verdict in verdicts) else "good"
 
-    Args:
+
+def _joined(texts: Iterable[str], sign: str = "; ") -> Markdown:
+    return Markdown(sign.join(map(escape, texts)))
+
+
+def _passed(verdicts: list[Verdict]) -> Markdown:
+    """Say in one sentence which bounds were met, and how the model stands beside the champion."""
+    bounds = _joined((say("{} ({})", code(one.metric), _text(one.value)) for one in verdicts), ", ")
+    met = f"The model meets {'its bound' if len(verdicts) == 1 else f'all {len(verdicts)} bounds'}"
+    told = [say(f"{met}: {{}}", bounds)]
+    drops = [(one.metric, one.drop) for one in verdicts if one.drop and not one.warning]
+    if drops:
+        against = _joined(
+            (say("{} {}", code(name), _gain(-drop.estimate)) for name, drop in drops),
+            ", ",
+        )
+        rows = max(drop.rows for _, drop in drops)
+        told.append(say("beside the champion, on {} rows that both tested: {}", rows, against))
+    told += [
+        say("{} may be worse than is allowed: {}", code(one.metric), one.warning)
+        for one in verdicts
+        if one.warning
+    ]
+    return Markdown(f"{_joined(told)}.")
+
+
+def _gain(gain: float) -> str:
+    if gain == 0:
+        return "the same"
+    return f"{_text(abs(float(gain)))} {'better' if gain > 0 else 'worse'}"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All that is known of the metrics.
+
+    Attributes:
         metrics: what evaluate measured.
         champion: the same of the champion.
         intervals: for each metric its `low` and `high` end, with a `note`.
-        verdicts: the gate's.
         baseline: the metrics of a model that does not look at the features.
+        verdicts: the gate's.
+        allowed: the numbers under `gate` in params.yaml, by metric and key.
     """
-    judged = {verdict["metric"]: verdict for verdict in verdicts}
+
+    metrics: dict[str, Any]
+    champion: dict[str, Any] = field(default_factory=dict)
+    intervals: dict[str, Any] = field(default_factory=dict)
+    baseline: dict[str, Any] = field(default_factory=dict)
+    verdicts: Sequence[Verdict] = ()
+    allowed: dict[tuple[str, str], float] = field(default_factory=dict)
+
+
+def metric_rows(known: Measured) -> Sequence[tuple[str, ...]]:
+    """Return the table of the metrics; those with a bound come first."""
+    judged = {verdict.metric: verdict for verdict in known.verdicts}
     rows = []
-    for name in dict.fromkeys([*judged, *metrics]):
-        value, was, ends = metrics.get(name), champion.get(name), intervals.get(name, {})
-        verdict = judged.get(name, {})
-        bound = [f"{sign} {verdict[key]:g}" for key, sign in (("min", "≥"), ("max", "≤"))
-                 if verdict.get(key) is not None]  # fmt: skip
+    for name in dict.fromkeys([*judged, *known.metrics]):
+        value, was = known.metrics.get(name), known.champion.get(name)
         rows.append(
             (
-                f"`{name}`",
+                code(name),
                 _text(value),
-                _interval(ends),
-                _text(baseline.get(name)),
+                _interval(known.intervals.get(name, {})),
+                _text(known.baseline.get(name)),
                 _text(was),
                 _difference(value, was),
-                ", ".join(bound),
-                _word(verdict),
+                _bound(judged.get(name)),
+                _word(judged.get(name)),
             )
         )
     return rows
 
 
+def _bound(verdict: Verdict | None) -> str:
+    limits = ((verdict.min, "≥"), (verdict.max, "≤")) if verdict else ()
+    return ", ".join(f"{sign} {limit:g}" for limit, sign in limits if limit is not None)
+
+
 def _interval(ends: dict[str, Any]) -> str:
     if ends.get("low") is None:
-        return "-"
+        return Markdown("-")
     note = f" ({ends['note']})" if ends.get("note") else ""
     return f"{_text(ends['low'])} to {_text(ends['high'])}{note}"
 
 
-def _word(verdict: dict[str, Any]) -> str:
+def _word(verdict: Verdict | None) -> str:
     """Return what the gate says of a metric, with the paired drop where there is one."""
     if not verdict:
         return ""
-    if not verdict["passed"]:
-        return f"❌ {verdict['reason']}"
-    if verdict.get("warning"):
-        return f"⚠️ {verdict['warning']}"
-    if drop := verdict.get("drop"):
-        ends = f"90 % interval {_text(drop['low'])} to {_text(drop['high'])}"
-        return f"✅ {_text(drop['estimate'])} worse ({ends}, {drop['rows']} shared rows)"
+    if not verdict.passed:
+        return f"❌ {verdict.reason}"
+    if verdict.warning:
+        return f"⚠️ {verdict.warning}"
+    if drop := verdict.drop:
+        ends = (_text(0.0 - end) for end in (drop.high, drop.low))  # no negative zero
+        return f"✅ {_gain(-drop.estimate)} ({' to '.join(ends)})"
     return "✅"
 
 
+def metric_pictures(known: Measured) -> Iterator[Block]:
+    """Yield both models side by side in each metric with a bound, and the paired differences."""
+    points: list[dict[str, Any]] = []
+    paired: list[dict[str, Any]] = []
+    for one in known.verdicts:
+        row = {"row": one.metric}
+        ends = known.intervals.get(one.metric, {})
+        values = {"value": known.metrics.get(one.metric)}
+        points.append(
+            row | values | {"what": RUN, "low": ends.get("low"), "high": ends.get("high")}
+        )
+        points.append(row | {"what": RIVAL, "value": known.champion.get(one.metric)})
+        points.append(row | {"what": BASELINE_MODEL, "value": known.baseline.get(one.metric)})
+        points += [row | {"what": BOUND, "value": limit} for limit in (one.min, one.max)]
+        if drop := one.drop:
+            gain = {"value": -drop.estimate, "low": -drop.high, "high": -drop.low}
+            allowed = known.allowed.get((one.metric, "max_drop"))
+            paired.append(row | {"what": RUN} | gain)
+            paired.append(row | {"what": RIVAL, "value": 0})
+            paired.append(row | {"what": BOUND, "value": None if allowed is None else -allowed})
+    for title, x_label, some in (
+        ("Metrics with a bound, 95 % interval", "", points),
+        ("Difference on the same rows, 90 % interval", "worse ← champion → better", paired),
+    ):
+        if drawn := [point for point in some if point["value"] is not None]:
+            yield Picture(title, plots.draw(plots.rows_of_points(drawn, x_label)))
+
+
 def validation_blocks(report: dict[str, Any]) -> Iterator[Block]:
-    """Yield what validate found."""
-    yield "## Validation"
-    violations = report.get("violations", [])
+    """Yield what validate found: what is wrong, and what is odd."""
+    yield Heading("Validation")
+    violations, warnings = report.get("violations", []), report.get("warnings", [])
     train, test = report.get("train_rows", "?"), report.get("test_rows", "?")
-    yield f"{train} + {test} rows (train + test): {len(violations) or 'no'} violations"
+    counts = f"{len(violations) or 'no'} violations, {len(warnings) or 'no'} warnings"
+    yield f"{train} + {test} rows (train + test): {counts}"
     if violations:
-        head = ("split", "column", "check", "rows", "values")
-        yield Table(head, [tuple(_text(one.get(key)) for key in head) for one in violations[:20]])
+        yield _table(("split", "column", "check", "rows", "values"), violations)
+    if warnings:
+        yield _table(("column", "what", "rows", "values", "remedy"), warnings)
 
 
-def plot_blocks(declared: Sequence[Any]) -> Iterator[Block]:
-    """Yield the plots that dvc.yaml names and that hold points: pictures, or tables of text.
-
-    Args:
-        declared: what dvc.yaml holds under `plots`. An entry without `x` and `y` is left to DVC.
-    """
-    entries = (pair for entry in declared if isinstance(entry, dict) for pair in entry.items())
-    for path, how in entries:
-        if isinstance(how, dict) and {"x", "y"} <= how.keys():
-            yield from part(f"**{path}**", partial(_plot, Path(path), how))
+def _table(head: tuple[str, ...], records: Sequence[dict[str, Any]]) -> Table:
+    return Table(head, [tuple(_text(one.get(key)) for key in head) for one in records[:SHOWN]])
 
 
-def _plot(path: Path, how: dict[str, Any]) -> Iterator[Block]:
-    points = [(row.get(how["x"]), row.get(how["y"])) for row in _read(path).get(path.stem, [])]
-    yield from draw(how, [point for point in points if None not in point])
-
-
-def draw(how: dict[str, Any], points: list[tuple[Any, Any]]) -> Iterator[Block]:
-    """Yield a plot of numbers, or a table: of counts for a confusion matrix, of what is text.
+def plot_blocks(found: Iterable[DvcPlot]) -> Iterator[Block]:
+    """Yield the plots that dvc.yaml names and that hold points, and what stands for them in text.
 
     Args:
-        how: the template, the title and the labels, as dvc.yaml has them.
-        points: x and y of each.
+        found: what DVC makes of them.
     """
-    template, x_label, y_label = how.get("template"), *(how.get(f"{x}_label", how[x]) for x in "xy")
-    title = how.get("title", y_label)
-    if not points:
-        return
-    if str(template).startswith("confusion"):
-        counts = Counter(points)
-        rows, columns = (sorted({pair[at] for pair in counts}, key=str) for at in (0, 1))
-        head = (f"{x_label} / {y_label}", *(str(column) for column in columns))
-        body = [(str(x), *(str(counts[x, y]) for y in columns)) for x in rows]
-        yield f"**{title}**"
-        yield Table(head, body)
-    elif any(isinstance(value, str) for point in points for value in point):
-        yield f"**{title}**"
-        yield Table((y_label, x_label), [(_text(y), _text(x)) for x, y in points])
-    else:
-        dots = template == "scatter"
-        curve = points if dots else sorted(points, key=lambda point: point[0])
-        yield Plot(title, x_label, y_label, curve, dots)
+    for plot in found:
+        yield from part(plot.title, partial(_plot, plot), 3)
+
+
+def _plot(plot: DvcPlot) -> Iterator[Block]:
+    if plot.problem:
+        raise UserError(plot.problem)
+    for drawn in plot.pictures:
+        svg = drawn if isinstance(drawn, str) else plots.draw(drawn)
+        yield Picture(plot.title, svg, list(plots.in_text(plot)))
 
 
 def _read(path: Path) -> dict[str, Any]:
     """Read a JSON file; empty if there is none.
 
     Raises:
-        UserError: it is not JSON, or holds neither names and values nor a list.
+        UserError: it is not JSON, or holds no names and values.
     """
     if not path.exists():
         return {}
     content = files.read_json(path, "run `dvc repro -f`")
-    if isinstance(content, list):  # what DVCLive writes for a plot
-        return {path.stem: content}
     if not isinstance(content, dict):
         raise UserError(f"{path.as_posix()}: not what the pipeline writes")
     return content
 
 
-def part(title: str, make: Callable[[], Iterable[Block]]) -> list[Block]:
+def part(title: str, make: Callable[[], Iterable[Block]], level: int = 2) -> list[Block]:
     """Return a part of the report; if it cannot be made, its title and why.
 
     Args:
         title: its heading.
         make: yields its blocks, the heading first.
+        level: of the heading.
     """
     try:
         blocks = list(make())
-        to_markdown(blocks), to_html(blocks)  # a plot may hold what cannot be drawn
+        to_markdown(blocks)  # what is no text shows here
     except Exception as error:  # whatever a file holds: the other parts are worth having
-        why = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        return [title, f"⚠️ This part could not be made: {errors.plain(why)[:300]}"]
+        told = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        why = errors.plain(told)[:300]
+        return [Heading(title, level), f"⚠️ This part could not be made: {why}"]
     return blocks
 
 
-def read_verdicts(path: Path) -> list[dict[str, Any]]:
+def read_verdicts(path: Path) -> list[Verdict]:
     """Read what the gate wrote; nothing if it has not judged.
 
     Raises:
@@ -292,38 +372,40 @@ def read_verdicts(path: Path) -> list[dict[str, Any]]:
         return []
     try:
         content = files.read_json(path, "run `dvc repro -f gate`")
-        judged: list[dict[str, Any]] = content["verdicts"]
-        msgspec.convert(judged, list[Verdict])
+        return msgspec.convert(content["verdicts"], list[Verdict])
     except (TypeError, KeyError, msgspec.ValidationError):
         raise UserError(f"{path.as_posix()}: not what the gate writes") from None
-    return judged
 
 
-def compose(revision: str, run: Run) -> Iterator[Block]:
-    """Yield the whole report, as blocks. Whatever is missing or malformed costs its own part only.
+def compose(revision: str, run: Run) -> tuple[list[Block], Mood]:
+    """Return the whole report, as blocks. What is missing or malformed costs its own part only.
 
     Args:
         revision: the champion's branch or commit.
         run: what is known of the run.
     """
+    verdicts: list[Verdict] = []
+    notes: list[str] = []
     try:
         verdicts = read_verdicts(run.verdicts)
-        told = _read(run.verdicts).get("notes") if verdicts else []
+        told = _read(run.verdicts).get("notes")
+        notes = list(map(str, told)) if isinstance(told, list) else []
     except (UserError, OSError) as error:
-        verdicts, told, run = [], [], replace(run, failed=(*run.failed, str(error)))
-    notes = told if isinstance(told, list) else []
+        run = replace(run, failed=(*run.failed, str(error)))
     rival, unknown = _find_champion(revision)
     settings = partial(_settings, rival, revision)
-    yield from part("# ❌ Stopped", lambda: headline(run, verdicts))
-    yield from part("## Bounds", lambda: bound_blocks(*settings()))
-    yield from run.notes
-    yield from part("## Metrics", lambda: metric_blocks(rival, unknown, verdicts, notes))
-    yield from part(
-        "## Plots", lambda: ["## Plots", *plot_blocks(_parse(DVC_YAML).get("plots", []))]
-    )
-    yield from part("## Validation", lambda: validation_blocks(_read(VALIDATION)))
-    yield from part("## Parameters", lambda: setting_blocks(*settings()))
-    yield from part("## Stages", lambda: stage_blocks(run.seconds))
+    commit = rival.commit if rival else ""
+    parts = [
+        part("❌ Stopped", lambda: headline(run, verdicts), 1),
+        part("What loosens the judgement", lambda: bound_blocks(*settings())),
+        run.notes,
+        part("Metrics", lambda: metric_blocks(rival, unknown, verdicts, notes)),
+        part("Plots", lambda: [Heading("Plots"), *plot_blocks(plots.read_plots(commit))]),
+        part("Validation", lambda: validation_blocks(_read(VALIDATION))),
+        part("Parameters", lambda: setting_blocks(*settings())),
+        part("Stages", lambda: stage_blocks(run.seconds)),
+    ]
+    return [block for blocks in parts for block in blocks], mood(run, verdicts)
 
 
 def _find_champion(revision: str) -> tuple[Champion | None, str]:
@@ -358,14 +440,16 @@ def _parse(path: Path) -> dict[str, Any]:
 
 def bound_blocks(old: dict[str, Any], new: dict[str, Any]) -> Iterator[Block]:
     """Yield a warning for each bound that is looser than in the champion's settings."""
-    for what in loosened(old.get("gate", {}), new.get("gate", {})):
-        yield f"⚠️ A bound is loosened: {what}"
+    found = loosened(old.get("gate", {}), new.get("gate", {}))
+    if found:
+        yield Heading("What loosens the judgement")
+        yield from (say("⚠️ A bound is loosened: {}", what) for what in found)
 
 
 def metric_blocks(
     rival: Champion | None,
     unknown: str,
-    verdicts: list[dict[str, Any]],
+    verdicts: list[Verdict],
     notes: Sequence[str] = (),
 ) -> Iterator[Block]:
     """Yield the metrics beside the champion's.
@@ -376,40 +460,53 @@ def metric_blocks(
         verdicts: the gate's.
         notes: how this model was compared with the champion.
     """
-    yield "## Metrics"
+    yield Heading("Metrics")
     if unknown:
         yield f"The champion is not known: {unknown}"
     elif rival is None:
         yield "There is no champion yet: this is the first model."
-    elif notes:
-        yield from (f"This model was {note}." for note in notes)
-    elif _test_split(revisions.read_yaml_at(rival.place, DVC_LOCK)) != _test_split(
-        pipeline.read_lock()
-    ):
-        yield "The champion was measured on another test split, so the change is not exact."
-    head = ("metric", "this run", "95 % interval", "baseline", "champion", "change", "bound")
-    before = rival.metrics if rival else {}
+    else:
+        yield say("The champion is the model of commit {}.", code(rival.commit[:10]))
+        if notes:
+            yield from (f"This model was {note}." for note in notes)
+        elif _test_split(revisions.read_yaml_at(rival.place, DVC_LOCK)) != _test_split(
+            pipeline.read_lock()
+        ):
+            yield "It was measured on another test split, so the change is not exact."
     baseline = _read(BASELINE)
-    rows = metric_rows(_read(METRICS), before, _read(INTERVALS), verdicts, baseline)
-    yield Table((*head, "verdict"), rows)
+    known = Measured(
+        _read(METRICS),
+        rival.metrics if rival else {},
+        _read(INTERVALS),
+        baseline,
+        verdicts,
+        _bounds(_parse(PARAMS).get("gate")) if any(one.drop for one in verdicts) else {},
+    )
+    yield from part("Both models side by side", lambda: metric_pictures(known), 3)
+    head = ("metric", "this run", "95 % interval", "baseline", "champion", "change", "bound")
+    yield Table((*head, "verdict"), metric_rows(known))
     yield "Baseline: the best of always the same answer, learned from the train split's target."
-    judged = msgspec.convert(verdicts, list[Verdict])
-    yield from (f"⚠️ {warning}" for warning in met_by_baseline(judged, baseline))
+    if any(one.drop for one in verdicts):
+        yield (
+            "Beside a verdict: the difference from the champion on the rows that both tested, with "
+            "its 90 % interval; below 0 is worse."
+        )
+    yield from (f"⚠️ {warning}" for warning in met_by_baseline(verdicts, baseline))
 
 
 def setting_blocks(old: dict[str, Any], new: dict[str, Any]) -> Iterator[Block]:
     """Yield the settings that differ from the champion's."""
-    yield "## Parameters"
+    yield Heading("Parameters")
     changed = list(changes(old, new)) if old else []
     yield Table(("setting", "champion", "here"), changed) if changed else "No setting has changed."
 
 
 def stage_blocks(seconds: dict[str, float]) -> Iterator[Block]:
     """Yield which stages ran, and how long each took."""
-    yield "## Stages"
+    yield Heading("Stages")
     stages = dict.fromkeys([*pipeline.stages_of(pipeline.read_lock()), *seconds])
     rows = [
-        (name, "ran" if name in seconds else "unchanged", _seconds(seconds.get(name)))
+        (name, "ran" if name in seconds else "not run", _seconds(seconds.get(name)))
         for name in stages
     ]
     yield Table(("stage", "in this run", "seconds"), rows)
@@ -431,10 +528,11 @@ def write(revision: str, run: Run) -> None:
         revision: the champion's branch or commit.
         run: what is known of the run.
     """
-    blocks = list(compose(revision, run))
+    blocks, how = compose(revision, run)
+    texts = to_markdown(blocks), to_html(blocks, "Report", how)
     with files.replacing(MARKDOWN, HTML) as drafts:
-        for draft, text in zip(drafts, (to_markdown(blocks), to_html(blocks)), strict=True):
-            draft.write_text(text, encoding="utf-8", newline="\n")
+        for draft, text in zip(drafts, texts, strict=True):
+            draft.write_bytes(text.encode("utf-8", errors="replace"))
     print(f"{MARKDOWN.as_posix()}\n{HTML.as_posix()}")
 
 

@@ -13,6 +13,7 @@ from src import report
 from src.report import Run
 from src.shared import errors
 from src.shared.errors import UserError
+from src.shared.page import code, say
 from src.shared.paths import VERDICTS
 from src.workflow import state
 from src.workflow.champion import COMPARED, find_base
@@ -57,7 +58,7 @@ def describe(known: State, steps: dict[str, Any], job: str) -> Run:
 
 def _notes(known: State) -> Iterator[str]:
     for name, why in known.stale.items():
-        yield f"⚠️ `{name}` is stale in dvc.lock: {why} changed"
+        yield say("⚠️ {} is stale in dvc.lock: {} changed", code(name), why)
     if known.source:
         yield f"Data from the {PLACES[known.source]}: {known.why}"
     if known.pushed:

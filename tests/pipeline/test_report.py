@@ -1,0 +1,168 @@
+"""The report: verdict first, both models side by side, complete whatever is there."""
+
+from dataclasses import replace
+
+import pytest
+
+from src.report import (
+    Measured,
+    Run,
+    changes,
+    headline,
+    loosened,
+    metric_pictures,
+    metric_rows,
+    mood,
+    stage_blocks,
+    validation_blocks,
+)
+from src.shared.page import Picture, to_markdown
+from src.shared.verdicts import Drop, Verdict
+
+PASSED = Verdict("accuracy", 0.96, 0.9, None, True, "")
+FAILED = replace(PASSED, value=0.8, passed=False, reason="too low")
+WORSE = replace(PASSED, drop=Drop(0.01, -0.01, 0.03, 113))
+UNDECIDED = replace(WORSE, warning="0.03 worse than the champion, allowed 0.02; it may be chance")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ({"a": {"min": 0.9}}, {"a": {"min": 0.9}}, []),
+        ({"a": {"min": 0.9}}, {"a": {"min": 0.95}, "b": {"min": 1}}, []),
+        ({"a": {"min": 0.9}}, {"a": {"min": 0.8}}, ["`gate.a.min` from 0.9 to 0.8"]),
+        ({"a": {"max": 5}}, {"a": {"max": 6}}, ["`gate.a.max` from 5 to 6"]),
+        ({"a": {"max": 5}}, {"a": {"max": 4}}, []),
+        ({"a": {"min": 0.9}}, {"b": {"min": 0.9}}, ["`gate.a.min` from 0.9 to none"]),
+        (
+            {"a": {"min": 1, "max_drop": 0.1}},
+            {"a": {"min": 1, "max_drop": 0.2}},
+            ["`gate.a.max_drop` from 0.1 to 0.2"],
+        ),
+        (
+            {"a": {"min": 1, "undecided": "reject"}},
+            {"a": {"min": 1}},
+            ["`gate.a.undecided` from reject to pass"],
+        ),
+        ({}, {"a": {"min": 0.9}}, []),
+        # What is no bound: the pipeline refuses it, and the report says so.
+        ({"a": 0.9, "b": {"min": "x"}}, {"a": {"min": 0.9}}, []),
+        ({"a": {"min": 0.9}}, {"a": 0.9}, ["`gate.a.min` from 0.9 to none"]),
+        (None, None, []),
+    ],
+)
+def test_loosened_bounds(old, new, said):
+    assert loosened(old, new) == said
+
+
+@pytest.mark.parametrize(
+    ("run", "verdicts", "said", "how"),
+    [
+        (
+            Run(),
+            [PASSED, replace(PASSED, metric="f1", value=0.5)],
+            "# ✅ Passed\n\nThe model meets all 2 bounds: `accuracy` (0.9600), `f1` (0.5000).\n",
+            "good",
+        ),
+        (
+            Run(),
+            [WORSE],
+            "# ✅ Passed\n\nThe model meets its bound: `accuracy` (0.9600); beside the champion, "
+            "on 113 rows that both tested: `accuracy` 0.0100 worse.\n",
+            "good",
+        ),
+        (
+            Run(),
+            [UNDECIDED],
+            "# ✅ Passed\n\nThe model meets its bound: `accuracy` (0.9600); `accuracy` may be "
+            f"worse than is allowed: {UNDECIDED.warning}.\n",
+            "open",
+        ),
+        (
+            Run(where="metrics check"),
+            [FAILED],
+            "# ❌ Rejected at: metrics check\n\n`accuracy` is 0.8000: too low\n",
+            "bad",
+        ),
+        (
+            Run(failed=("no data",), where="dvc pull", trained=False),
+            [],
+            "# ❌ Stopped at: dvc pull\n\nno data\n\n**The model was not trained** in this run.\n",
+            "bad",
+        ),
+        (Run(), [], "# ❔ Not judged\n\nThe gate has not judged this model.\n", "open"),
+    ],
+)
+def test_the_verdict_comes_first(run, verdicts, said, how):
+    assert to_markdown(headline(run, verdicts)) == said
+    assert mood(run, verdicts) == how
+
+
+def test_changes_are_listed_by_their_whole_name():
+    old, new = {"train": {"a": 1, "b": {"c": None}}}, {"train": {"a": 2, "b": {"c": [1]}}, "d": 0.5}
+    assert list(changes(old, new)) == [
+        ("`train.a`", "1", "2"),
+        ("`train.b.c`", "-", "[1]"),
+        ("`d`", "-", "0.5000"),
+    ]
+
+
+def test_metrics_stand_beside_the_champions():
+    known = Measured(
+        {"f1": 0.9, "accuracy": 0.96},
+        {"accuracy": 0.95},
+        {"f1": {"low": 0.8, "high": 1, "note": "rough"}, "accuracy": {"low": None, "high": None}},
+        {"accuracy": 0.6},
+        [PASSED],
+    )
+    assert metric_rows(known) == [
+        ("`accuracy`", "0.9600", "-", "0.6000", "0.9500", "+0.0100", "≥ 0.9", "✅"),
+        ("`f1`", "0.9000", "0.8000 to 1 (rough)", "-", "-", "-", "", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "word"),
+    [
+        (PASSED, "✅"),
+        (WORSE, "✅ 0.0100 worse (-0.0300 to 0.0100)"),
+        (replace(WORSE, drop=Drop(0.0, 0.0, 0.0, 113)), "✅ the same (0.0000 to 0.0000)"),
+        (UNDECIDED, f"⚠️ {UNDECIDED.warning}"),
+        (FAILED, "❌ too low"),
+    ],
+)
+def test_a_verdict_tells_the_drop_on_the_same_rows(verdict, word):
+    [row] = metric_rows(Measured({"accuracy": 0.96}, verdicts=[verdict]))
+    assert row[-1] == word
+
+
+def test_both_models_and_the_paired_interval_are_drawn():
+    known = Measured({"accuracy": 0.96}, {"accuracy": 0.95}, verdicts=[PASSED])
+    [both] = metric_pictures(known)
+    assert isinstance(both, Picture)
+    for text in ("this run", "champion", "bound", "accuracy"):
+        assert f">{text}<" in both.svg
+    assert ">baseline<" not in both.svg
+    allowed = {("accuracy", "max_drop"): 0.02}
+    *_, paired = metric_pictures(replace(known, verdicts=[WORSE], allowed=allowed))
+    assert isinstance(paired, Picture)
+    assert "worse ← champion → better" in paired.svg
+    assert 'stroke-width="3"' in paired.svg
+    assert list(metric_pictures(Measured({"accuracy": 0.96}))) == []
+
+
+def test_what_validate_found_odd_is_told():
+    odd = {"column": "id", "what": "a name", "rows": 9, "values": "'a|b'", "remedy": "drop it"}
+    wrong = {"split": "test", "column": "x", "check": "finite", "rows": 1, "values": "inf"}
+    report = {"train_rows": 8, "test_rows": 2, "violations": [wrong], "warnings": [odd]}
+    text = to_markdown(validation_blocks(report))
+    assert "8 + 2 rows (train + test): 1 violations, 1 warnings" in text
+    assert "| test | x | finite | 1 | inf |" in text
+    assert "| id | a name | 9 | 'a\\|b' | drop it |" in text
+
+
+def test_seconds_of_each_stage(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = to_markdown(stage_blocks({"train": 1.25, "mine": 0.5}))
+    assert "| train | ran | 1.2 |" in text
+    assert "| mine | ran | 0.5 |" in text
