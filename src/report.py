@@ -304,8 +304,26 @@ def validation_blocks(report: dict[str, Any]) -> Iterator[Block]:
     yield f"{train} + {test} rows (train + test): {counts}"
     if violations:
         yield _table(("split", "column", "check", "rows", "values"), violations)
+    yield from part("Drift", lambda: drift_blocks(report.get("gaps", [])), 3)
     if warnings:
         yield _table(("column", "what", "rows", "values", "remedy"), warnings)
+
+
+def drift_blocks(gaps: Sequence[dict[str, Any]]) -> Iterator[Block]:
+    """Yield how far the columns lie apart in the splits, those closest to what is allowed first.
+
+    Args:
+        gaps: of each column its `size` and what is `allowed`, as validate writes them.
+    """
+    apart = [gap for gap in gaps if gap["what"] == "drift"]
+    apart.sort(key=lambda gap: gap["allowed"] - gap["size"])
+    if apart:
+        most = apart[0]
+        sizes = f"{most['size']:.2f}", f"{most['allowed']:.2f}"
+        told = say("Drift, closest to its limit: {} {} of {}", code(most["column"]), *sizes)
+        shown = f"{SHOWN} of {len(apart)} columns" if len(apart) > SHOWN else "each column"
+        drawn = plots.draw(plots.bars_of_gaps(apart[:SHOWN]))
+        yield Picture(f"Drift between the splits, {shown}", drawn, [told])
 
 
 def _table(head: tuple[str, ...], records: Sequence[dict[str, Any]]) -> Table:

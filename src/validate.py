@@ -1,7 +1,8 @@
 """Stage 2: check both splits against the schema, and for what a schema cannot say."""
 
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -37,7 +38,7 @@ def other_violations(
 
     Yields:
         Too few rows; rows that stand in both splits; target values missing; classes that are
-        missing or too many; columns that are constant, all missing or infinite; drift.
+        missing or too many; columns that are constant, all missing or infinite.
     """
     target, limits = settings.data.target, settings.validate
     for split, frame, least in (
@@ -59,7 +60,6 @@ def other_violations(
             infinite = int(np.isinf(frame[name]).sum())
             if infinite:
                 yield Violation(split, name, "finite", infinite, "inf")
-    yield from drifts(train, test, settings)
 
 
 def overlap(
@@ -103,24 +103,41 @@ def feature_names(frame: pd.DataFrame, settings: Params) -> list[str]:
     return [name for name in map(str, frame.columns) if name not in roles]
 
 
-def drifts(train: pd.DataFrame, test: pd.DataFrame, settings: Params) -> Iterator[Violation]:
-    """Find the features that lie farther apart in the splits than is allowed and than by chance."""
+@dataclass(frozen=True)
+class Gap:
+    """How far a feature lies apart in the splits: `size` and `allowed`, both from 0 to 1."""
+
+    column: str
+    what: Literal["drift", "unseen values"]
+    size: float
+    allowed: float
+
+
+def gaps(train: pd.DataFrame, test: pd.DataFrame, settings: Params) -> Iterator[Gap]:
+    """Measure for each feature how far it lies apart in the splits.
+
+    More is allowed than params.yaml says where chance alone makes more.
+    """
     limits, features = settings.validate, feature_names(train, settings)
     for name in features:
         rows = independent_rows(train, test, name, settings)
         if pd.api.types.is_string_dtype(train[name]):
             limit = limits.max_category_drift
             chance = chance_category_drift(train[name], test[name], rows, len(features))
-            new = unseen(train[name], test[name])
             most = max(limit, chance_unseen(train[name], rows, len(features)))
-            if new > most:
-                check = f"unseen values at most {most:.2f}"
-                yield Violation("test", name, check, len(test), f"{new:.2f}")
+            yield Gap(name, "unseen values", unseen(train[name], test[name]), most)
         else:
             limit, chance = limits.max_drift, chance_drift(*rows, len(features))
-        gap, allowed = drift(train[name], test[name]), max(limit, chance)
-        if gap > allowed:
-            yield Violation("both", name, f"drift at most {allowed:.2f}", len(test), f"{gap:.2f}")
+        yield Gap(name, "drift", drift(train[name], test[name]), max(limit, chance))
+
+
+def drifts(found: Iterable[Gap], rows: int) -> Iterator[Violation]:
+    """Return the gaps that are larger than is allowed, of a test split of so many rows."""
+    for one in found:
+        if one.size > one.allowed:
+            split = "both" if one.what == "drift" else "test"
+            check = f"{one.what} at most {one.allowed:.2f}"
+            yield Violation(split, one.column, check, rows, f"{one.size:.2f}")
 
 
 def independent_rows(
@@ -210,10 +227,12 @@ def main() -> int:
     test = tables.read_split(TEST, *train.columns)
     schema = read_schema(settings.data.drop)
     repeated, alike = overlap(train, test, settings)
+    found = list(gaps(train, test, settings))
     violations = [
         *schema_violations(schema, train, "train"),
         *schema_violations(schema, test, "test"),
         *other_violations(train, test, settings),
+        *drifts(found, len(test)),
         *repeated,
     ]
     warnings = [
@@ -228,6 +247,7 @@ def main() -> int:
         "test_rows": len(test),
         "violations": [asdict(violation) for violation in violations],
         "warnings": [asdict(warning) for warning in warnings],
+        "gaps": [rounded(one) for one in found],
     }
     with files.replacing(VALIDATION) as (draft,):
         files.write_json(draft, report)
@@ -242,6 +262,11 @@ def main() -> int:
         )
     print(f"{len(train)} + {len(test)} rows, {train.shape[1]} columns: no violations")
     return 0
+
+
+def rounded(gap: Gap) -> dict[str, Any]:
+    """Return a gap as JSON has it, with digits that are the same on every machine."""
+    return asdict(gap) | {"size": round(gap.size, 4), "allowed": round(gap.allowed, 4)}
 
 
 def zeros() -> dict[str, int]:

@@ -201,6 +201,32 @@ def rows_of_points(points: Sequence[dict[str, Any]], x_label: str) -> dict[str, 
     }  # fmt: skip
 
 
+def bars_of_gaps(gaps: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return Vega-Lite for a bar of each gap, with a mark where it would no longer be allowed.
+
+    Args:
+        gaps: each with `column`, `size` and `allowed`.
+    """
+    y = {"field": "column", "type": "nominal", "sort": None, "title": None}
+    x = {"type": "quantitative", "title": "Gap, and what is allowed"}
+    return {
+        "data": {"values": [dict(gap) for gap in gaps]},
+        "width": WIDTH - 30,
+        "height": 16 * len(gaps) + 8,
+        "encoding": {"y": y},
+        "layer": [
+            {
+                "mark": {"type": "bar", "color": COLOURS[RUN], "height": {"band": 0.6}},
+                "encoding": {"x": x | {"field": "size"}},
+            },
+            {
+                "mark": {"type": "tick", "color": COLOURS[BOUND], "thickness": 2},
+                "encoding": {"x": x | {"field": "allowed"}},
+            },
+        ],
+    }
+
+
 def in_text(plot: DvcPlot) -> Iterator[Block]:
     """Yield what Markdown has in place of a plot: a curve, or a table of what is not numbers."""
     x_label, y_label = plot.labels

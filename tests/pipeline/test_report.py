@@ -8,6 +8,7 @@ from src.report import (
     Measured,
     Run,
     changes,
+    drift_blocks,
     headline,
     loosened,
     metric_pictures,
@@ -17,6 +18,7 @@ from src.report import (
     validation_blocks,
 )
 from src.shared.page import Picture, to_markdown
+from src.shared.plots import BOUND, COLOURS
 from src.shared.verdicts import Drop, Verdict
 
 PASSED = Verdict("accuracy", 0.96, 0.9, None, True, "")
@@ -159,6 +161,20 @@ def test_what_validate_found_odd_is_told():
     assert "8 + 2 rows (train + test): 1 violations, 1 warnings" in text
     assert "| test | x | finite | 1 | inf |" in text
     assert "| id | a name | 9 | 'a\\|b' | drop it |" in text
+
+
+def test_drift_of_each_column_is_drawn_with_its_limit():
+    gaps = [
+        {"column": "a", "what": "drift", "size": 0.1, "allowed": 0.3},
+        {"column": "b<", "what": "drift", "size": 0.25, "allowed": 0.3},
+        {"column": "b<", "what": "unseen values", "size": 0.9, "allowed": 1.0},
+    ]
+    [picture] = drift_blocks(gaps)
+    assert isinstance(picture, Picture)
+    assert to_markdown([picture]) == "Drift, closest to its limit: `b<` 0.25 of 0.30\n"
+    assert picture.svg.index(">b&lt;<") < picture.svg.index(">a<")
+    assert picture.svg.count(f'fill="{COLOURS[BOUND]}"') == 2
+    assert list(drift_blocks([])) == []
 
 
 def test_seconds_of_each_stage(tmp_path, monkeypatch):

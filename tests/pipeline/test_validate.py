@@ -11,7 +11,7 @@ from src.shared.checks import Violation
 from src.shared.drift import chance_drift, drift
 from src.shared.params import Params, parse
 from src.shared.paths import VALIDATION
-from src.validate import other_violations, overlap, table_of
+from src.validate import drifts, gaps, other_violations, overlap, table_of
 from tests.projects import TABLES, fruit, settings_of, write_table
 
 ROWS = 200
@@ -39,7 +39,9 @@ def frames(**test_columns: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def found(train: pd.DataFrame, test: pd.DataFrame, **sections: Any) -> list[Violation]:
     task = sections.pop("task", "binary")
-    return list(other_violations(train, test, parse(Params, settings_of(task, **sections))))
+    settings = parse(Params, settings_of(task, **sections))
+    apart = drifts(gaps(train, test, settings), len(test))
+    return [*other_violations(train, test, settings), *apart]
 
 
 def test_clean_splits_have_no_violation():
@@ -234,6 +236,10 @@ def test_clean_data_passes(project, run, task):
     assert report["passed"] is True
     assert report["violations"] == []
     assert report["train_rows"] + report["test_rows"] == len(TABLES[task]())
+    target = "ripe" if task == "binary" else "target"
+    sizes = {one["column"]: one["size"] for one in report["gaps"] if one["what"] == "drift"}
+    assert list(sizes) == list(TABLES[task]().columns.drop(target))
+    assert all(0 <= one["size"] <= one["allowed"] for one in report["gaps"])
 
 
 def test_all_violations_are_reported_at_once(project, run):
