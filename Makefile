@@ -27,7 +27,7 @@ NEW := $(filter-out $(DATA),$(wildcard data/raw.csv data/raw.parquet))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help repro test unit lint format schema plots report environment lock clean venv
+.PHONY: help repro test unit lint format schema plots report card environment lock clean venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ plots: $(PIPELINE) ## draw the plots into dvc_plots/index.html
 
 report: $(PIPELINE) ## write report/report.md and report/report.html of the last run
 	@$(PY) -m src.report
+
+card: $(PIPELINE) ## write the model's card, models/README.md
+	@$(PY) -m src.card
 
 environment: $(DEV) ## install what every other target needs
 

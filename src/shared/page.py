@@ -69,6 +69,13 @@ def say(pattern: str, *texts: object) -> Markdown:
     return Markdown(pattern.format(*map(escape, texts)))
 
 
+def fenced(text: str, language: str = "") -> Markdown:
+    """Return Markdown that shows lines as they are, whatever they hold."""
+    lines = "\n".join(map(plain, text.splitlines()))
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", lines)), default=0))
+    return Markdown(f"{fence}{language}\n{lines}\n{fence}")
+
+
 @dataclass(frozen=True)
 class Heading:
     """A heading; one of level 2 begins a section."""
