@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 TEMPLATE = Path(__file__).with_name("page.html")
 
 # What begins markup within a line, and what GitHub makes a link of by itself.
-MARKUP = re.compile(r"[\\`*_\[\]<>&|~$]|:(?=//)|(?<=\bwww)\.|@", re.IGNORECASE)
+MARKUP = re.compile(
+    r"[\\`*\[\]<&|~$]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=\bwww)\.|@", re.IGNORECASE
+)
 # What a code span shows as it is, in a table, too.
 CODE = re.compile(r"[^\s`|\\]([^`|\\]*[^\s`|\\])?")
 
@@ -47,9 +49,9 @@ def escape(text: object) -> Markdown:
     if isinstance(text, Markdown):
         return text
     line = MARKUP.sub(r"\\\g<0>", _line(text))
-    start = re.match(r"[#+-](?![\d.])|\d{1,9}(?=[.)](\s|$))", line)
+    start = re.match(r">|[#+-](?![\d.])|\d{1,9}(?=[.)](\s|$))", line)
     if start:  # of a heading, a list or a rule
-        at = 0 if start[0] in "#+-" else start.end()
+        at = 0 if start[0] in "#+->" else start.end()
         line = f"{line[:at]}\\{line[at:]}"
     return Markdown(line)
 

@@ -32,11 +32,12 @@ CONFIG: dict[str, Any] = {
     "view": {"stroke": None},
     "axis": {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal",
              "labelLimit": 110, "gridColor": "#888888", "gridOpacity": 0.3, "domain": False,
+             "labelOverlap": "greedy", "labelSeparation": 8,
              "tickCount": 5},
     "axisY": {"minExtent": 40},
     "axisBand": {"grid": False},
     "legend": {"labelFontSize": 12, "title": None, "orient": "top", "columns": 4},
-    "header": {"labelFontSize": 12, "title": None},
+    "header": {"labelFontSize": 12, "labelLimit": 280, "title": None},
     "text": {"fontSize": 12},
     "range": {"heatmap": {"scheme": "blues"}, "ramp": {"scheme": "blues"}},
 }  # fmt: skip

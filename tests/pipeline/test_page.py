@@ -26,6 +26,7 @@ HOSTILE = [
     "https://example.org",
     "www.example.org",
     "someone@example.org",
+    "__a x__ b and a__b_ and _c",
     "**bold** and *this* and _that_ and ~~gone~~",
     "`code` and ``more``",
     "a | b",
@@ -38,6 +39,7 @@ HOSTILE = [
     "1. item",
     "2) item",
     "> quote",
+    ">1",
     "---",
     "```",
     "~~~",
@@ -83,7 +85,9 @@ def test_what_is_quoted_stays_text(text: str) -> None:
     assert "\n" not in to_markdown([text]).strip()
 
 
-@pytest.mark.parametrize("text", ["0.5", "-0.0100", "+0.0100", "a-b", "2024-03-31", "≥ 0.9", "✅"])
+@pytest.mark.parametrize(
+    "text", ["0.5", "-0.0100", "+0.0100", "a-b", "2024-03-31", "≥ 0.9", "✅", "a_b"]
+)
 def test_plain_words_and_numbers_need_no_signs(text: str) -> None:
     assert escape(text) == text
 
