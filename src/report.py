@@ -175,8 +175,8 @@ def _joined(texts: Iterable[str], sign: str = "; ") -> Markdown:
 def _passed(verdicts: list[Verdict]) -> Markdown:
     """Say in one sentence which bounds were met, and how the model stands beside the champion."""
     bounds = _joined((say("{} ({})", code(one.metric), _text(one.value)) for one in verdicts), ", ")
-    met = f"The model meets {'its bound' if len(verdicts) == 1 else f'all {len(verdicts)} bounds'}"
-    told = [say(f"{met}: {{}}", bounds)]
+    met = "its bound" if len(verdicts) == 1 else f"all {len(verdicts)} bounds"
+    told = [say("The model meets {}: {}", met, bounds)]
     drops = [(one.metric, one.drop) for one in verdicts if one.drop and not one.warning]
     if drops:
         against = _joined(
