@@ -31,12 +31,8 @@ GOOD: dict[Path, str] = {
     VERDICTS: json.dumps({"passed": True, "verdicts": [PASSED]}),
     ROC: json.dumps([{"fpr": 0, "tpr": 0}, {"fpr": 1, "tpr": 1}]),
     PARAMS: "gate:\n  f1:\n    min: 0.8\n",
-    DVC_YAML: f"""\
-stages:
-  evaluate: {{cmd: python}}
-plots:
-  - {ROC.as_posix()}: {{x: fpr, y: tpr, template: simple}}
-""",
+    DVC_YAML: "stages:\n  evaluate: {cmd: python}\nplots:\n  - PATH: "
+    "{x: fpr, y: tpr, template: simple}\n".replace("PATH", ROC.as_posix()),
     DVC_LOCK: "schema: '2.0'\nstages:\n  evaluate: {cmd: python, deps: [], outs: []}\n",
     state.STATE: "{}",
 }
