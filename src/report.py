@@ -415,8 +415,8 @@ def compose(revision: str, run: Run) -> tuple[list[Block], Mood]:
     commit = rival.commit if rival else ""
     parts = [
         part("❌ Stopped", lambda: headline(run, verdicts), 1),
-        part("What loosens the judgement", lambda: bound_blocks(*settings())),
         run.notes,
+        part("What loosens the judgement", lambda: bound_blocks(*settings())),
         part("Metrics", lambda: metric_blocks(rival, unknown, verdicts, notes)),
         part("Plots", lambda: [Heading("Plots"), *plot_blocks(plots.read_plots(commit))]),
         part("Validation", lambda: validation_blocks(_read(VALIDATION))),

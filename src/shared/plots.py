@@ -129,12 +129,28 @@ def _plot(renderer: Any) -> DvcPlot:
     names = {str(point.get(y)) for point in points}
     if template.startswith("bar"):
         spec |= {"width": WIDTH - 30, "height": 16 * len(names) + 8}
+        if _on_other_scales([point.get(x) for point in points]):
+            rows = [_with_spread(point, x, y) for point in points]
+            spec = rows_of_points(rows, f"{labels[0]}, ± their standard deviation")
     if template.startswith("confusion"):
         classes = names | {str(point.get(x)) for point in points}
         side = len(classes) * (56 if len(classes) < 4 else 34)
         spec["spec"] |= {"width": side, "height": side}
         spec["spec"]["layer"][0]["encoding"]["color"]["legend"] = None  # the numbers are there
     return DvcPlot(title, template, labels, pairs, [spec])
+
+
+def _with_spread(point: dict[str, Any], x: str, y: str) -> dict[str, Any]:
+    """Return a bar as a point, with an interval where a standard deviation is known."""
+    value, std = point[x], point.get("std")
+    found = {"row": str(point[y]), "what": point["rev"], "value": value}
+    return found | ({"low": value - std, "high": value + std} if std is not None else {})
+
+
+def _on_other_scales(values: Sequence[Any]) -> bool:
+    """Tell whether some bars would be too short to be seen, such as those of r2 beside an rmse."""
+    sizes = [abs(value) for value in values if isinstance(value, int | float) and value]
+    return max(sizes, default=1) > 100 * min(sizes, default=1) and len(sizes) <= SHOWN
 
 
 def _fit(part: Any) -> Any:
@@ -184,7 +200,8 @@ def rows_of_points(points: Sequence[dict[str, Any]], x_label: str) -> dict[str, 
         "spacing": 4,
         "spec": {
             "width": WIDTH + 60,
-            "height": 22,
+            "height": 7 * len(names),
+            "encoding": {"y": what | {"scale": {"domain": names}, "axis": None}},
             "layer": [
                 {
                     "transform": [{"filter": "isValid(datum.low) && isValid(datum.high)"}],
@@ -193,7 +210,7 @@ def rows_of_points(points: Sequence[dict[str, Any]], x_label: str) -> dict[str, 
                                  "x2": {"field": "high"}} | colour,
                 },
                 {
-                    "mark": {"type": "point", "filled": True, "size": 90, "opacity": 1},
+                    "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1},
                     "encoding": {"x": x | {"field": "value", "title": x_label},
                                  "shape": what | {"scale": shapes}} | colour,
                 },

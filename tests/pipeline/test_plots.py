@@ -114,6 +114,19 @@ def test_a_confusion_matrix_shows_its_numbers(desk: Path, template: str) -> None
         assert {"0", "1", "2", "3"} <= set(words(block.svg))
 
 
+def test_bars_of_very_different_sizes_have_an_axis_each(desk: Path) -> None:
+    """A bar of 0.5 beside one of 500 could not be seen."""
+    declare(mine=CURVE | {"template": "bar_horizontal"})
+    for small, axes in ((40, 1), (0.5, 2)):
+        points = [{"a": 500, "b": "rmse", "std": 20}, {"a": small, "b": "r2", "std": 0.1}]
+        Path("mine.json").write_text(json.dumps(points))
+        [plot] = read_plots("")
+        [block] = plot_blocks([plot])
+        assert isinstance(block, Picture), block
+        assert {"rmse", "r2"} <= set(words(block.svg))
+        assert sum("a" in text.split(",") for text in words(block.svg)) == axes
+
+
 def test_names_of_the_data_stay_text(desk: Path) -> None:
     name = '<script>"&</script>'
     Path("mine.json").write_text(json.dumps([{"a": 1, "b": name}, {"a": 2, "b": "c"}]))
