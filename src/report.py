@@ -44,6 +44,7 @@ from src.shared.verdicts import Verdict, met_by_baseline
 
 MARKDOWN, HTML = REPORT / "report.md", REPORT / "report.html"
 SHOWN = 20  # rows of a table that may be long
+MANY = 50  # slices
 
 
 @dataclass(frozen=True)
@@ -295,6 +296,49 @@ def metric_pictures(known: Measured) -> Iterator[Block]:
             yield Picture(title, plots.draw(plots.rows_of_points(drawn, x_label)))
 
 
+def slice_blocks(slices: Sequence[dict[str, Any]], verdicts: list[Verdict]) -> Iterator[Block]:
+    """Yield each metric with a bound on parts of the test split; nothing where there are none.
+
+    Args:
+        slices: as evaluate writes them, each with its `name`, `rows` and `metrics`.
+        verdicts: the gate's.
+    """
+    if not slices:
+        return
+    yield Heading("Slices")
+    judged = {one.metric: one for one in verdicts}
+    measured = dict.fromkeys(name for one in slices for name in one["metrics"])
+    names = [name for name in judged if name in measured] or list(measured)[:1]
+    for name in names:
+        found = [one for one in slices if name in one["metrics"]]
+        limits = [judged[name].slice_min, judged[name].slice_max] if name in judged else []
+        bound = next((limit for limit in limits if limit is not None), None)
+        points = [
+            {"name": f"{one['name']} ({one['rows']})", "bound": bound} | one["metrics"][name]
+            for one in found
+        ]
+        drawn = plots.draw(plots.points_by_name(points[:MANY], f"{name}, 95 % interval"))
+        yield Picture(f"{name} where ... (rows)", drawn)
+    head = ("slice", "rows", *(code(name) for name in names))
+    rows = [
+        (one["name"], str(one["rows"]), *(_of_slice(one, judged.get(name), name) for name in names))
+        for one in slices[:MANY]
+    ]
+    yield Table(head, rows)
+    if any(one.drop and one.drop.slices for one in verdicts):
+        yield "After the interval: the difference from the champion on the rows that both tested."
+
+
+def _of_slice(part: dict[str, Any], verdict: Verdict | None, name: str) -> str:
+    """Return a metric of a slice with its interval, and the paired difference where it is known."""
+    metric = part["metrics"].get(name)
+    if metric is None:
+        return "not defined"
+    told = f"{_text(metric['value'])} ({_interval(metric)})"
+    drop = verdict.drop.slices.get(part["name"]) if verdict and verdict.drop else None
+    return f"{told}, {_gain(-drop.estimate)}" if drop else told
+
+
 def validation_blocks(report: dict[str, Any]) -> Iterator[Block]:
     """Yield what validate found: what is wrong, and what is odd."""
     yield Heading("Validation")
@@ -362,6 +406,16 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
+def _read_slices() -> list[dict[str, Any]]:
+    """Read what evaluate measured on parts of the test split; empty where there is none."""
+    if not SLICES.exists():
+        return []
+    content = files.read_json(SLICES, "run `dvc repro -f evaluate`")
+    if not isinstance(content, list):
+        raise UserError(f"{SLICES.as_posix()}: not what the pipeline writes")
+    return content
+
+
 def part(title: str, make: Callable[[], Iterable[Block]], level: int = 2) -> list[Block]:
     """Return a part of the report; if it cannot be made, its title and why.
 
@@ -419,6 +473,7 @@ def compose(revision: str, run: Run) -> tuple[list[Block], Mood]:
         part("What loosens the judgement", lambda: bound_blocks(*settings())),
         part("Metrics", lambda: metric_blocks(rival, unknown, verdicts, notes)),
         part("Plots", lambda: [Heading("Plots"), *plot_blocks(plots.read_plots(commit))]),
+        part("Slices", lambda: slice_blocks(_read_slices(), verdicts)),
         part("Validation", lambda: validation_blocks(_read(VALIDATION))),
         part("Parameters", lambda: setting_blocks(*settings())),
         part("Stages", lambda: stage_blocks(run.seconds)),

@@ -245,6 +245,34 @@ def bars_of_gaps(gaps: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def points_by_name(points: Sequence[dict[str, Any]], x_label: str) -> dict[str, Any]:
+    """Return Vega-Lite for a point with its interval for each name, all on one axis.
+
+    Args:
+        points: each with `name` and `value` and, where there are any, `low`, `high` and `bound`.
+        x_label: what is measured.
+    """
+    x = {"type": "quantitative", "scale": {"zero": False}, "title": x_label}
+    interval = {"x": x | {"field": "low"}, "x2": {"field": "high"}}
+    run = {"color": COLOURS[RUN], "opacity": 1}
+    return {
+        "data": {"values": list(points)},
+        "width": WIDTH - 30,
+        "height": 20 * len(points) + 8,
+        "encoding": {"y": {"field": "name", "type": "nominal", "sort": None, "title": None}},
+        "layer": [
+            {
+                "mark": {"type": "tick", "color": COLOURS[BOUND], "thickness": 2},
+                "encoding": {"x": x | {"field": "bound"}},
+            },
+            {"mark": {"type": "rule", "strokeWidth": 3} | run | {"opacity": 0.6},
+             "encoding": interval},
+            {"mark": {"type": "point", "filled": True, "size": 70} | run,
+             "encoding": {"x": x | {"field": "value"}}},
+        ],
+    }  # fmt: skip
+
+
 def in_text(plot: DvcPlot) -> Iterator[Block]:
     """Yield what Markdown has in place of a plot: a curve, or a table of what is not numbers."""
     x_label, y_label = plot.labels
