@@ -21,6 +21,7 @@ EVALUATION = Path("metrics/evaluate")
 METRICS = EVALUATION / "metrics.json"
 INTERVALS = EVALUATION / "intervals.json"
 BASELINE = EVALUATION / "baseline.json"
+SLICES = EVALUATION / "slices.json"
 VERDICTS = Path("metrics/gate.json")
 
 REPORT = Path("report")  # what a run says of itself; Git ignores it

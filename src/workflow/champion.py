@@ -9,10 +9,10 @@ import argparse
 import os
 
 from src.gate import raise_accuracy
-from src.shared import champion, errors, params, revisions, verdicts
+from src.shared import champion, errors, params, revisions, slices, verdicts
 from src.shared.champion import Champion
 from src.shared.params import Params
-from src.shared.paths import REPORT
+from src.shared.paths import REPORT, SLICES
 from src.shared.verdicts import Drop
 from src.workflow import rivals
 from src.workflow.rivals import IncomparableError
@@ -65,15 +65,16 @@ def main() -> int:
     rival = champion.find(parser.parse_args().revision)
     settings, metrics = params.load(), verdicts.read_metrics()
     bounds = raise_accuracy(settings.gate, os.environ.get("MIN_ACCURACY"))
+    large, left_out = slices.to_judge(SLICES, bounds, settings.evaluate.slice_rows)
     if rival:
         print(f"the champion's metrics are those of {rival.commit}")
         drops, from_best, told = compare(rival, settings)
-        judged = verdicts.judge(metrics, bounds, rival.metrics, drops, from_best)
+        judged = verdicts.judge(metrics, bounds, rival.metrics, drops, from_best, large)
     else:
         told = ["no champion: this is the first model"]
-        judged = verdicts.judge(metrics, bounds)
+        judged = verdicts.judge(metrics, bounds, slices=large)
     print(*told, sep="\n")
-    return verdicts.announce(judged, COMPARED, told)
+    return verdicts.announce(judged, COMPARED, told, left_out)
 
 
 if __name__ == "__main__":
