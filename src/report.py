@@ -5,14 +5,14 @@ It is written from whatever is there, so that a run that stopped half-way has on
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from src.shared import champion, errors, files, pipeline, plots, revisions
+from src.shared import champion, errors, files, pipeline, plots, revisions, slices
 from src.shared.champion import Champion
 from src.shared.errors import UserError
 from src.shared.page import (
@@ -35,11 +35,13 @@ from src.shared.paths import (
     METRICS,
     PARAMS,
     REPORT,
+    SLICES,
     TEST,
     VALIDATION,
     VERDICTS,
 )
 from src.shared.plots import BASELINE_MODEL, BOUND, RIVAL, RUN, DvcPlot
+from src.shared.slices import Slice
 from src.shared.verdicts import Verdict, met_by_baseline
 
 MARKDOWN, HTML = REPORT / "report.md", REPORT / "report.html"
@@ -187,9 +189,7 @@ def _passed(verdicts: list[Verdict]) -> Markdown:
         rows = max(drop.rows for _, drop in drops)
         told.append(say("beside the champion, on {} rows that both tested: {}", rows, against))
     told += [
-        say("{} may be worse than is allowed: {}", code(one.metric), one.warning)
-        for one in verdicts
-        if one.warning
+        say("{} needs a look: {}", code(one.metric), one.warning) for one in verdicts if one.warning
     ]
     return Markdown(f"{_joined(told)}.")
 
@@ -243,8 +243,15 @@ def metric_rows(known: Measured) -> Sequence[tuple[str, ...]]:
 
 
 def _bound(verdict: Verdict | None) -> str:
-    limits = ((verdict.min, "≥"), (verdict.max, "≤")) if verdict else ()
-    return ", ".join(f"{sign} {limit:g}" for limit, sign in limits if limit is not None)
+    if not verdict:
+        return ""
+    limits = (
+        ("≥", verdict.min),
+        ("≤", verdict.max),
+        ("slices ≥", verdict.slice_min),
+        ("slices ≤", verdict.slice_max),
+    )
+    return ", ".join(f"{sign} {limit:g}" for sign, limit in limits if limit is not None)
 
 
 def _interval(ends: dict[str, Any]) -> str:
@@ -262,10 +269,11 @@ def _word(verdict: Verdict | None) -> str:
         return f"❌ {verdict.reason}"
     if verdict.warning:
         return f"⚠️ {verdict.warning}"
+    word = "✅"
     if drop := verdict.drop:
         ends = (_text(0.0 - end) for end in (drop.high, drop.low))  # no negative zero
-        return f"✅ {_gain(-drop.estimate)} ({' to '.join(ends)})"
-    return "✅"
+        word += f" {_gain(-drop.estimate)} ({' to '.join(ends)})"
+    return f"{word}, worst slice: {verdict.worst}" if verdict.worst else word
 
 
 def metric_pictures(known: Measured) -> Iterator[Block]:
@@ -296,46 +304,46 @@ def metric_pictures(known: Measured) -> Iterator[Block]:
             yield Picture(title, plots.draw(plots.rows_of_points(drawn, x_label)))
 
 
-def slice_blocks(slices: Sequence[dict[str, Any]], verdicts: list[Verdict]) -> Iterator[Block]:
+def slice_blocks(found: Sequence[Slice], verdicts: list[Verdict]) -> Iterator[Block]:
     """Yield each metric with a bound on parts of the test split; nothing where there are none.
 
     Args:
-        slices: as evaluate writes them, each with its `name`, `rows` and `metrics`.
+        found: what evaluate measured.
         verdicts: the gate's.
     """
-    if not slices:
+    if not found:
         return
     yield Heading("Slices")
     judged = {one.metric: one for one in verdicts}
-    measured = dict.fromkeys(name for one in slices for name in one["metrics"])
+    measured = dict.fromkeys(name for one in found for name in one.metrics)
     names = [name for name in judged if name in measured] or list(measured)[:1]
     for name in names:
-        found = [one for one in slices if name in one["metrics"]]
-        limits = [judged[name].slice_min, judged[name].slice_max] if name in judged else []
+        limits = (judged[name].slice_min, judged[name].slice_max) if name in judged else ()
         bound = next((limit for limit in limits if limit is not None), None)
         points = [
-            {"name": f"{one['name']} ({one['rows']})", "bound": bound} | one["metrics"][name]
-            for one in found
+            asdict(one.metrics[name]) | {"name": f"{one.name} ({one.rows})", "bound": bound}
+            for one in found[:MANY]
+            if name in one.metrics
         ]
-        drawn = plots.draw(plots.points_by_name(points[:MANY], f"{name}, 95 % interval"))
-        yield Picture(f"{name} where ... (rows)", drawn)
-    head = ("slice", "rows", *(code(name) for name in names))
+        drawn = plots.draw(plots.points_by_name(points, f"{name}, 95 % interval"))
+        yield Picture(f"{name} in each slice (rows)", drawn)
     rows = [
-        (one["name"], str(one["rows"]), *(_of_slice(one, judged.get(name), name) for name in names))
-        for one in slices[:MANY]
+        (one.name, str(one.rows), *(_of_slice(one, judged.get(name), name) for name in names))
+        for one in found[:MANY]
     ]
-    yield Table(head, rows)
+    yield Table(("slice", "rows", *map(code, names)), rows)
     if any(one.drop and one.drop.slices for one in verdicts):
         yield "After the interval: the difference from the champion on the rows that both tested."
 
 
-def _of_slice(part: dict[str, Any], verdict: Verdict | None, name: str) -> str:
+def _of_slice(one: Slice, verdict: Verdict | None, name: str) -> str:
     """Return a metric of a slice with its interval, and the paired difference where it is known."""
-    metric = part["metrics"].get(name)
-    if metric is None:
+    estimate = one.metrics.get(name)
+    if estimate is None:
         return "not defined"
-    told = f"{_text(metric['value'])} ({_interval(metric)})"
-    drop = verdict.drop.slices.get(part["name"]) if verdict and verdict.drop else None
+    ends = "" if estimate.low is None else f" ({_interval(asdict(estimate))})"
+    told = f"{_text(estimate.value)}{ends}"
+    drop = verdict.drop.slices.get(one.name) if verdict and verdict.drop else None
     return f"{told}, {_gain(-drop.estimate)}" if drop else told
 
 
@@ -406,16 +414,6 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _read_slices() -> list[dict[str, Any]]:
-    """Read what evaluate measured on parts of the test split; empty where there is none."""
-    if not SLICES.exists():
-        return []
-    content = files.read_json(SLICES, "run `dvc repro -f evaluate`")
-    if not isinstance(content, list):
-        raise UserError(f"{SLICES.as_posix()}: not what the pipeline writes")
-    return content
-
-
 def part(title: str, make: Callable[[], Iterable[Block]], level: int = 2) -> list[Block]:
     """Return a part of the report; if it cannot be made, its title and why.
 
@@ -473,7 +471,9 @@ def compose(revision: str, run: Run) -> tuple[list[Block], Mood]:
         part("What loosens the judgement", lambda: bound_blocks(*settings())),
         part("Metrics", lambda: metric_blocks(rival, unknown, verdicts, notes)),
         part("Plots", lambda: [Heading("Plots"), *plot_blocks(plots.read_plots(commit))]),
-        part("Slices", lambda: slice_blocks(_read_slices(), verdicts)),
+        part(
+            "Slices", lambda: slice_blocks(slices.read(SLICES) if SLICES.exists() else [], verdicts)
+        ),
         part("Validation", lambda: validation_blocks(_read(VALIDATION))),
         part("Parameters", lambda: setting_blocks(*settings())),
         part("Stages", lambda: stage_blocks(run.seconds)),

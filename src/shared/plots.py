@@ -129,6 +129,8 @@ def _plot(renderer: Any) -> DvcPlot:
     names = {str(point.get(y)) for point in points}
     if template.startswith("bar"):
         spec |= {"width": WIDTH - 30, "height": 16 * len(names) + 8}
+        spec["encoding"]["y"]["title"] = None  # names need no name
+        spec["encoding"]["x"]["axis"] = {"titleAnchor": "end"}  # it may be long
         if _on_other_scales([point.get(x) for point in points]):
             rows = [_with_spread(point, x, y) for point in points]
             spec = rows_of_points(rows, f"{labels[0]}, ± their standard deviation")
@@ -257,9 +259,10 @@ def points_by_name(points: Sequence[dict[str, Any]], x_label: str) -> dict[str, 
     run = {"color": COLOURS[RUN], "opacity": 1}
     return {
         "data": {"values": list(points)},
-        "width": WIDTH - 30,
+        "width": WIDTH - 70,
         "height": 20 * len(points) + 8,
-        "encoding": {"y": {"field": "name", "type": "nominal", "sort": None, "title": None}},
+        "encoding": {"y": {"field": "name", "type": "nominal", "sort": None, "title": None,
+                           "axis": {"labelLimit": 140, "minExtent": 150}}},
         "layer": [
             {
                 "mark": {"type": "tick", "color": COLOURS[BOUND], "thickness": 2},

@@ -99,7 +99,7 @@ def test_the_templates_of_dvc_are_drawn(desk: Path, template: str) -> None:
     declare(mine=CURVE | {"template": template})
     [block] = plot_blocks(read_plots(""))
     assert isinstance(block, Picture), block
-    assert "b" in words(block.svg)
+    assert "a" in words(block.svg)
 
 
 @pytest.mark.parametrize("template", ["confusion", "confusion_normalized"])

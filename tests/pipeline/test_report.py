@@ -14,12 +14,14 @@ from src.report import (
     metric_pictures,
     metric_rows,
     mood,
+    slice_blocks,
     stage_blocks,
     validation_blocks,
 )
 from src.shared.page import Picture, to_markdown
 from src.shared.plots import BOUND, COLOURS
-from src.shared.verdicts import Drop, Verdict
+from src.shared.slices import Estimate, Slice
+from src.shared.verdicts import Drop, Verdict, Worst
 
 PASSED = Verdict("accuracy", 0.96, 0.9, None, True, "")
 FAILED = replace(PASSED, value=0.8, passed=False, reason="too low")
@@ -76,8 +78,8 @@ def test_loosened_bounds(old, new, said):
         (
             Run(),
             [UNDECIDED],
-            "# ✅ Passed\n\nThe model meets its bound: `accuracy` (0.9600); `accuracy` may be "
-            f"worse than is allowed: {UNDECIDED.warning}.\n",
+            "# ✅ Passed\n\nThe model meets its bound: `accuracy` (0.9600); `accuracy` needs a "
+            f"look: {UNDECIDED.warning}.\n",
             "open",
         ),
         (
@@ -130,6 +132,10 @@ def test_metrics_stand_beside_the_champions():
         (WORSE, "✅ 0.0100 worse (-0.0300 to 0.0100)"),
         (replace(WORSE, drop=Drop(0.0, 0.0, 0.0, 113)), "✅ the same (0.0000 to 0.0000)"),
         (UNDECIDED, f"⚠️ {UNDECIDED.warning}"),
+        (
+            replace(PASSED, worst=Worst("sex = f", 41, 0.85, 0.7, 0.93)),
+            "✅, worst slice: 0.85 where sex = f (41 rows, 95 % interval 0.7 to 0.93)",
+        ),
         (FAILED, "❌ too low"),
     ],
 )
@@ -151,6 +157,25 @@ def test_both_models_and_the_paired_interval_are_drawn():
     assert "worse ← champion → better" in paired.svg
     assert 'stroke-width="3"' in paired.svg
     assert list(metric_pictures(Measured({"accuracy": 0.96}))) == []
+
+
+def test_slices_are_drawn_and_told():
+    part = Slice("sex = <f>", "sex", 41, {"accuracy": Estimate(0.85, 0.7, 0.93)}, ["f1"])
+    other = Slice("sex = m", "sex", 9, {"f1": Estimate(1.0, None, None)}, ["accuracy"])
+    slices = {"sex = <f>": Drop(-0.02, -0.05, 0.01, 38)}
+    verdict = replace(PASSED, slice_min=0.8, drop=Drop(0.01, -0.01, 0.03, 113, slices=slices))
+    _, picture, table, note = slice_blocks([part, other], [verdict])
+    assert isinstance(picture, Picture)
+    assert ">sex = &lt;f&gt; (41)<" in picture.svg
+    assert f'"{COLOURS[BOUND]}"' in picture.svg
+    assert to_markdown([table]).splitlines()[2:] == [
+        "| sex = \\<f> | 41 | 0.8500 (0.7000 to 0.9300), 0.0200 better |",
+        "| sex = m | 9 | not defined |",
+    ]
+    assert "champion" in str(note)
+    _, picture, table = slice_blocks([other], [])
+    assert "| sex = m | 9 | 1.0000 |" in to_markdown([table])
+    assert list(slice_blocks([], [verdict])) == []
 
 
 def test_what_validate_found_odd_is_told():

@@ -14,7 +14,7 @@ import pytest
 
 from src import report
 from src.shared import files
-from src.shared.paths import METRICS, VERDICTS
+from src.shared.paths import VERDICTS
 from src.shared.verdicts import Drop, Verdict
 from tests.projects import ROOT, STAGES, TABLES, make_project, run_stage
 from tests.template.browser import PROGRAM, Browser
@@ -33,7 +33,12 @@ def hostile() -> pd.DataFrame:
 
 CASES: dict[str, dict[str, Any]] = {
     "binary": {"task": "binary"},
-    "multiclass": {"task": "multiclass", "table": hostile()},
+    "multiclass": {
+        "task": "multiclass",
+        "table": hostile(),
+        "evaluate": {"slices": [{"column": "hue", "bins": [0.8, 1.1]}], "slice_rows": 5},
+        "gate": {"accuracy": {"min": 0.2, "slice_min": 0.1}},
+    },
     "regression": {
         "task": "regression",
         "gate": {"r2": {"min": 0.2, "max_drop": 0.1}, "rmse": {"max": 100}},
@@ -54,10 +59,10 @@ def make_report(folder: Path, case: str) -> Path:
         subprocess.run([*git, "commit", "--quiet", "--message", "Champion"], check=True)
         make_project(folder, **how | {"train": {"arguments": OTHER[case]}})
         assert [run_stage(stage) for stage in STAGES[2:]] == [0] * len(STAGES[2:])
-        name, value = next(iter(json.loads(METRICS.read_text()).items()))
-        verdict = Verdict(name, value, 0.1, None, True, "", drop=Drop(0.01, -0.02, 0.04, 60))
-        wrong = Verdict(HOSTILE, 0.1, 0.5, None, False, "too low")
-        judged = [asdict(verdict)] + [asdict(wrong)] * (case == "multiclass")
+        judged = json.loads(VERDICTS.read_text())["verdicts"]
+        judged[0]["drop"] = asdict(Drop(0.01, -0.02, 0.04, 60))
+        if case == "multiclass":
+            judged.append(asdict(Verdict(HOSTILE, 0.1, 0.5, None, False, "too low")))
         files.write_json(VERDICTS, {"verdicts": judged})
         report.write("main", report.Run(seconds={"train": 1.5}, notes=(HOSTILE,)))
         return report.HTML.resolve()
