@@ -20,6 +20,7 @@ from src.shared.paths import (
     METRICS,
     MODEL,
     SIDECAR,
+    SLICES,
     TRAINING,
     VALIDATION,
     VERDICTS,
@@ -144,9 +145,30 @@ def evaluation(
     yield "Baseline: the best of always the same answer, learned from the train split's target."
 
 
+def slice_blocks(slices: list[dict[str, Any]], verdicts: list[dict[str, Any]]) -> Iterator[Block]:
+    """Yield the metrics with a bound on parts of the test split; nothing where there are none."""
+    if not slices:
+        return
+    yield Heading("Slices of the test split", 3)
+    names = [one["metric"] for one in verdicts] or list(slices[0]["metrics"])[:1]
+    rows = [
+        (one["name"], str(one["rows"]), *(_estimate(one["metrics"].get(name)) for name in names))
+        for one in slices
+    ]
+    yield Table(("slice", "rows", *map(code, names)), rows)
+
+
+def _estimate(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return "not defined"
+    ends = _interval(found)
+    return f"{found['value']:.4g} ({ends})" if ends else f"{found['value']:.4g}"
+
+
 def _bound(verdict: dict[str, Any]) -> str:
-    limits = ((verdict.get("min"), "≥"), (verdict.get("max"), "≤"))
-    return ", ".join(f"{sign} {limit:g}" for limit, sign in limits if limit is not None)
+    limits = {"≥": "min", "≤": "max", "slices ≥": "slice_min", "slices ≤": "slice_max"}
+    found = {sign: verdict.get(key) for sign, key in limits.items()}
+    return ", ".join(f"{sign} {limit:g}" for sign, limit in found.items() if limit is not None)
 
 
 def _interval(ends: dict[str, Any]) -> str:
@@ -193,44 +215,40 @@ def compose() -> str:
         UserError: there is no model, or what describes it is not what the pipeline writes.
     """
     known = sidecar.read(SIDECAR)
-    metrics, intervals, baseline, validation, gate = map(
-        _read, (METRICS, INTERVALS, BASELINE, VALIDATION, VERDICTS)
+    metrics, intervals, baseline, validation, gate = (
+        _read(path, {}) for path in (METRICS, INTERVALS, BASELINE, VALIDATION, VERDICTS)
     )
-    project: dict[str, Any] = {}
-    if PROJECT.exists():
-        project = tomllib.loads(PROJECT.read_text(encoding="utf-8")).get("project", {})
+    slices: list[dict[str, Any]] = _read(SLICES, [])
     parameters = TRAINING / "params.yaml"
     settings = parameters.read_text(encoding="utf-8") if parameters.exists() else ""
     try:
+        about = PROJECT.read_text(encoding="utf-8") if PROJECT.exists() else ""
+        project: dict[str, Any] = tomllib.loads(about).get("project", {})
+        verdicts = gate.get("verdicts", [])
         blocks: list[Block] = [
             Heading(f"Model card of {project.get('name', 'the model')}", 1),
             str(project.get("description", "")),
             *details(known),
             *uses(known),
             *training(known, validation, settings),
-            *evaluation(
-                metrics,
-                intervals,
-                baseline,
-                gate.get("verdicts", []),
-                validation.get("test_rows", "?"),
-            ),
+            *evaluation(metrics, intervals, baseline, verdicts, validation.get("test_rows", "?")),
+            *slice_blocks(slices, verdicts),
             *limits(known, validation),
         ]
         return f"{to_yaml(head(known, project, metrics))}\n\n{to_markdown(filter(None, blocks))}"
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"metrics/: not what the pipeline writes ({error}); run `dvc repro -f`"
+            f"metrics/ or {PROJECT}: not what was expected ({error}); run `dvc repro -f`"
         ) from None
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """Read what a stage wrote; empty where it is missing, but for the metrics."""
+def _read(path: Path, empty: Any) -> Any:
+    """Read what a stage wrote; `empty` where it is missing, but for the metrics."""
     if not path.exists() and path != METRICS:
-        return {}
+        return empty
     remedy = "run `dvc repro -f`"
     content = files.read_json(path, remedy)
-    if not isinstance(content, dict):
+    if not isinstance(content, type(empty)):
         raise UserError(f"{path.as_posix()}: not what the pipeline writes; {remedy}")
     return content
 

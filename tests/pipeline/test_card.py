@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from src import card
 from src.shared import sidecar
 from src.shared.errors import UserError
-from src.shared.paths import CARD, INTERVALS, METRICS, SIDECAR, VALIDATION, VERDICTS
+from src.shared.paths import CARD, INTERVALS, METRICS, SIDECAR, SLICES, VALIDATION, VERDICTS
 from tests.projects import ROOT
 
 HOSTILE = '<img src=x> [a](https://example.org) | `b` "c" \u2028 😀'
@@ -54,13 +54,14 @@ def test_the_row_in_the_card_can_be_tried(trained: Path, monkeypatch: pytest.Mon
     assert names["answer"].tolist() == [sidecar.read(SIDECAR).example.answer["class"]]
 
 
-@pytest.mark.parametrize("path", [INTERVALS, VALIDATION, VERDICTS])
+@pytest.mark.parametrize("path", [INTERVALS, VALIDATION, VERDICTS, SLICES])
 def test_what_is_missing_is_left_out_and_what_is_malformed_is_told(
     trained: Path, path: Path
 ) -> None:
     path.unlink()
     assert "# Model card of" in card.compose()
-    for text in ("{", "[]", json.dumps({"gaps": 3, "verdicts": 3, "accuracy": 3})):
+    odd = {"gaps": 3, "verdicts": 3, "accuracy": 3}
+    for text in ("{", "3", json.dumps([odd] if path == SLICES else odd)):
         path.write_text(text)
         with pytest.raises(UserError, match="run `dvc repro -f`"):
             card.compose()
@@ -88,6 +89,17 @@ def test_names_of_the_data_are_no_markup(trained: Path) -> None:
     assert "<img" not in page
     assert "<a " not in page
     assert page.count("<h1>") == 1
+
+
+def test_slices_are_in_the_card(trained: Path) -> None:
+    measured = {"accuracy": {"value": 0.85, "low": 0.7, "high": 0.93, "note": ""}}
+    part = {"name": HOSTILE, "column": "sex", "rows": 41, "metrics": measured, "undefined": []}
+    SLICES.write_text(json.dumps([part, part | {"name": "sex = m", "metrics": {}}]))
+    VERDICTS.write_text(json.dumps({"verdicts": [{"metric": "accuracy", "slice_min": 0.8}]}))
+    _, body = parts(card.compose())
+    assert "41 | 0.85 (0.7 to 0.93) |" in body
+    assert "| sex = m | 41 | not defined |" in body
+    assert re.search(r"\| `accuracy` \|.*\| slices ≥ 0.8 \|", body)
 
 
 def test_the_card_needs_only_python(trained: Path) -> None:
