@@ -150,9 +150,9 @@ def _with_spread(point: dict[str, Any], x: str, y: str) -> dict[str, Any]:
 
 
 def _on_other_scales(values: Sequence[Any]) -> bool:
-    """Tell whether some bars would be too short to be seen, such as those of r2 beside an rmse."""
+    """Tell whether some bars would be too short to be seen, such as that of r2 beside an rmse."""
     sizes = [abs(value) for value in values if isinstance(value, int | float) and value]
-    return max(sizes, default=1) > 100 * min(sizes, default=1) and len(sizes) <= SHOWN
+    return max(sizes, default=1) > 100 * min(sizes, default=1)
 
 
 def _fit(part: Any) -> Any:
