@@ -23,7 +23,7 @@ SHAPES = {RUN: "circle", RIVAL: "diamond", BASELINE_MODEL: "square", BOUND: TICK
 
 # Narrow enough for a phone, so that no letter is ever made smaller.
 WIDTH, HEIGHT = 230, 200
-SHOWN = 20  # bars of a plot in a table
+SHOWN = 30  # bars of a plot
 GRID = 41  # points of a curve in Mermaid
 CONFIG: dict[str, Any] = {
     "background": None,
@@ -118,28 +118,40 @@ def _plot(renderer: Any) -> DvcPlot:
     if renderer.TYPE == "image":
         return DvcPlot(title, template, ("", ""), {}, [str(point["src"]) for point in points])
     x, y = how["x"], how["y"]
+    labels = str(how.get("x_label") or x), str(how.get("y_label") or y)
+    how["revs_with_datapoints"] = models
+    spec = _fit(renderer.get_filled_template())
+    spec.pop("title", None)  # it stands above the picture
+    if template.startswith("bar"):
+        names = list(dict.fromkeys(point.get(y) for point in points if point["rev"] == RUN))
+        points = [point for point in points if point.get(y) in names[:SHOWN]]
+        if len(names) > SHOWN:
+            title = f"{title}: {SHOWN} of {len(names)}"
+        spec = _bars(spec, points, x, y, labels[0])
+    if template.startswith("confusion"):
+        classes = {str(point.get(axis)) for point in points for axis in (x, y)}
+        side = len(classes) * (56 if len(classes) < 4 else 34)
+        spec["spec"] |= {"width": side, "height": side}
+        spec["spec"]["layer"][0]["encoding"]["color"]["legend"] = None  # the numbers are there
     pairs = {
         name: [(point.get(x), point.get(y)) for point in points if point["rev"] == name]
         for name in models
     }
-    labels = str(how.get("x_label") or x), str(how.get("y_label") or y)
-    how["revs_with_datapoints"] = models
-    spec = _fit(renderer.get_filled_template())
-    spec.pop("title", None)  # it stands below the picture
-    names = {str(point.get(y)) for point in points}
-    if template.startswith("bar"):
-        spec |= {"width": WIDTH - 30, "height": 16 * len(names) + 8}
-        spec["encoding"]["y"]["title"] = None  # names need no name
-        spec["encoding"]["x"]["axis"] = {"titleAnchor": "end"}  # it may be long
-        if _on_other_scales([point.get(x) for point in points]):
-            rows = [_with_spread(point, x, y) for point in points]
-            spec = rows_of_points(rows, f"{labels[0]}, ± their standard deviation")
-    if template.startswith("confusion"):
-        classes = names | {str(point.get(x)) for point in points}
-        side = len(classes) * (56 if len(classes) < 4 else 34)
-        spec["spec"] |= {"width": side, "height": side}
-        spec["spec"]["layer"][0]["encoding"]["color"]["legend"] = None  # the numbers are there
     return DvcPlot(title, template, labels, pairs, [spec])
+
+
+def _bars(
+    spec: dict[str, Any], points: list[dict[str, Any]], x: str, y: str, x_label: str
+) -> dict[str, Any]:
+    """Return what DVC draws of bars; metrics of very different sizes have an axis each instead."""
+    if y == "metric" and _on_other_scales([point.get(x) for point in points]):
+        rows = [_with_spread(point, x, y) for point in points]
+        return rows_of_points(rows, f"{x_label}, ± their standard deviation")
+    names = {point.get(y) for point in points}
+    spec |= {"width": WIDTH - 30, "height": 16 * len(names) + 8, "data": {"values": points}}
+    spec["encoding"]["y"]["title"] = None  # names need no name
+    spec["encoding"]["x"]["axis"] = {"titleAnchor": "end"}  # it may be long
+    return spec
 
 
 def _with_spread(point: dict[str, Any], x: str, y: str) -> dict[str, Any]:
@@ -295,7 +307,7 @@ def in_text(plot: DvcPlot) -> Iterator[Block]:
     elif any(isinstance(y, str) for _, y in here):
         models = [name for name in (RUN, RIVAL) if name in points]
         values = [{y: x for x, y in points[name]} for name in models]
-        body = [(str(y), *(_short(one.get(y)) for one in values)) for _, y in here[:SHOWN]]
+        body = [(str(y), *(_short(one.get(y)) for one in values)) for _, y in here]
         yield title
         yield Table((y_label, *(f"{x_label}, {name}" for name in models)), body)
     elif plot.template in ("simple", "linear", "smooth"):

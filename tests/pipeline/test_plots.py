@@ -114,11 +114,11 @@ def test_a_confusion_matrix_shows_its_numbers(desk: Path, template: str) -> None
         assert {"0", "1", "2", "3"} <= set(words(block.svg))
 
 
-def test_bars_of_very_different_sizes_have_an_axis_each(desk: Path) -> None:
+def test_metrics_of_very_different_sizes_have_an_axis_each(desk: Path) -> None:
     """A bar of 0.5 beside one of 500 could not be seen."""
-    declare(mine=CURVE | {"template": "bar_horizontal"})
+    declare(mine=CURVE | {"template": "bar_horizontal", "y": "metric"})
     for small, axes in ((40, 1), (0.5, 2)):
-        points = [{"a": 500, "b": "rmse", "std": 20}, {"a": small, "b": "r2", "std": 0.1}]
+        points = [{"a": 500, "metric": "rmse", "std": 9}, {"a": small, "metric": "r2", "std": 0.1}]
         Path("mine.json").write_text(json.dumps(points))
         [plot] = read_plots("")
         [block] = plot_blocks([plot])
