@@ -108,6 +108,14 @@ def test_column_that_splits_is_no_feature(project, run):
     assert names == ["size", "organic", "colour", "picked"]
 
 
+def test_column_to_leave_out_must_be_there(project, run):
+    """A name that is misspelt would leave the column among the features."""
+    project(train={"leave_out": ["color"]})
+    done = run("prepare", "validate", "train")
+    assert done.status == 1
+    assert "no column 'color' (train.leave_out in params.yaml); did you mean 'colour'?" in done.err
+
+
 def test_rows_are_cross_validated_in_the_order_of_their_time(project, run):
     rows = fruit(120)
     rows["picked"] += rows.index * pd.Timedelta(hours=1)  # no two at the same time
