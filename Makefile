@@ -73,8 +73,9 @@ schema: $(PIPELINE) ## propose data/schema.yaml from the data
 plots: $(PIPELINE) ## draw the plots into dvc_plots/index.html
 	@$(PY) -m dvc plots show
 
+REPORT := src.report
 report: $(PIPELINE) ## write report/report.md and report/report.html of the last run
-	@$(PY) -m src.report
+	@$(PY) -m $(REPORT)
 
 card: $(PIPELINE) ## write the model's card, models/README.md
 	@$(PY) -m src.card

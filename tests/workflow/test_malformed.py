@@ -43,6 +43,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project of which everything is there; it is the current folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BASE", "main")
+    monkeypatch.setenv("STEPS", "{}")
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     for path, content in GOOD.items():
         path.parent.mkdir(parents=True, exist_ok=True)

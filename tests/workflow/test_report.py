@@ -2,7 +2,7 @@
 
 from src.workflow.report import describe
 from src.workflow.state import State
-from tests.workflow.runs import step
+from tests.workflow.runs import change, repro, step
 
 TRAINED = {"repro": {"outcome": "success"}}
 
@@ -25,3 +25,16 @@ def test_a_report_of_what_is_on_the_desk(clone):
     for heading in ("## Metrics", "## Plots", "## Validation", "## Parameters", "## Stages"):
         assert heading in markdown
     assert "<svg" in (clone / "report/report.html").read_text("utf-8")
+
+
+def test_a_report_on_the_desk_compares_with_main(clone):
+    change(
+        clone, train={"arguments": {"C": 0.001}}, gate={"accuracy": {"min": 0.1, "max_drop": 1.0}}
+    )
+    repro(clone)
+    step(clone, "src.workflow.report")
+    markdown = (clone / "report/report.md").read_text("utf-8")
+    assert "This model was compared with the champion on 60 rows that both tested." in markdown
+    page = (clone / "report/report.html").read_text("utf-8")
+    assert "worse ← champion → better" in page
+    assert "train.arguments.C" in page
