@@ -150,7 +150,7 @@ def headline(run: Run, verdicts: list[Verdict]) -> Iterator[Block]:
         yield Heading(f"❌ {'Rejected' if rejected else 'Stopped'}{where}", 1)
         if rejected:
             yield _joined(
-                say("{} is {}: {}", code(one.metric), _text(one.value), one.reason)
+                say("{} is {}{}: {}", code(one.metric), _text(one.value), _asked(one), one.reason)
                 for one in rejected
             )
         yield from dict.fromkeys(run.failed)
@@ -252,6 +252,11 @@ def _bound(verdict: Verdict | None) -> str:
         ("slices ≤", verdict.slice_max),
     )
     return ", ".join(f"{sign} {limit:g}" for sign, limit in limits if limit is not None)
+
+
+def _asked(verdict: Verdict) -> Markdown:
+    bound = _bound(verdict)
+    return Markdown(f" ({bound})" if bound else "")
 
 
 def _interval(ends: dict[str, Any]) -> str:

@@ -148,7 +148,7 @@ def _bars(
         rows = [_with_spread(point, x, y) for point in points]
         return rows_of_points(rows, f"{x_label}, ± their standard deviation")
     names = {point.get(y) for point in points}
-    spec |= {"width": WIDTH - 30, "height": 16 * len(names) + 8, "data": {"values": points}}
+    spec |= {"width": WIDTH - 45, "height": 16 * len(names) + 8, "data": {"values": points}}
     spec["encoding"]["y"]["title"] = None  # names need no name
     spec["encoding"]["x"]["axis"] = {"titleAnchor": "end"}  # it may be long
     return spec
@@ -243,7 +243,7 @@ def bars_of_gaps(gaps: Sequence[dict[str, Any]]) -> dict[str, Any]:
     x = {"type": "quantitative", "title": "Gap, and what is allowed"}
     return {
         "data": {"values": [dict(gap) for gap in gaps]},
-        "width": WIDTH - 30,
+        "width": WIDTH - 45,
         "height": 16 * len(gaps) + 8,
         "encoding": {"y": y},
         "layer": [

@@ -85,7 +85,7 @@ def test_loosened_bounds(old, new, said):
         (
             Run(where="metrics check"),
             [FAILED],
-            "# ❌ Rejected at: metrics check\n\n`accuracy` is 0.8000: too low\n",
+            "# ❌ Rejected at: metrics check\n\n`accuracy` is 0.8000 (≥ 0.9): too low\n",
             "bad",
         ),
         (
