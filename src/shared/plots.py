@@ -105,7 +105,7 @@ def read_plots(champion: str) -> Iterator[DvcPlot]:
             point["rev"] = names.get(point["rev"], point["rev"])
         problems = [*sources.get("workspace", {}).values(), definitions.get("workspace")]
         if problem := next(filter(None, problems), None):
-            told = f"{renderer.name}: {problem or type(problem).__name__}"
+            told = f"{renderer.name}: {str(problem) or type(problem).__name__}"
             yield DvcPlot(renderer.name, "", ("", ""), {}, [], told)
         elif any(point["rev"] == RUN for point in renderer.datapoints):
             yield _plot(renderer)
