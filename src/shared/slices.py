@@ -111,10 +111,8 @@ def _valued(column: "pd.Series") -> "pd.Categorical[str]":
     if len(values) > MOST:
         raise UserError(
             f"params.yaml: evaluate.slices: '{column.name}' has {len(values)} values in the test "
-            f"split, where a column has at most {MOST} slices; give numbers bins, as in "
-            "{"
-            f"column: {column.name}, bins: [30, 50]"
-            "}, or name another column"
+            f"split, where a column has at most {MOST} slices; if they are numbers give it bins, "
+            "as in {column: age, bins: [30, 50]}, or name another column"
         )
     # A missing value has the code -1: that of the last name.
     return _named(column, codes % (len(values) + 1), [f"{column.name} = {one}" for one in values])

@@ -23,10 +23,11 @@ class Drop:
 
     Attributes:
         estimate: the paired difference; above 0 the challenger is worse, below 0 it is better.
-        low: the drop is below it by chance in 5 % of cases.
-        high: it is above it by chance in 5 % of cases; `low` to `high` is a 90 % interval.
+        low: the lower end of its interval.
+        high: the upper end.
         rows: how many rows both models tested.
-        level: of the interval in per cent; a wider one for slices, which are many.
+        level: of the interval in per cent: 90, so that the drop is below it by chance in 5 % of
+            cases; wider where there are slices, among which these 5 % are shared out.
         slices: the drop in each slice with enough of these rows, by the slice's name.
     """
 
@@ -306,7 +307,7 @@ def judge_champion(drop: Drop, max_drop: float) -> Finding:
 
     A drop beyond `max_drop` rejects if it is more than chance: if the challenger is worse at all in
     95 % of the resamples. So an equal model is rejected in at most about 5 % of cases, however few
-    the rows.
+    the rows; of all rows and all slices together, where there are slices.
     """
     if not _exceeds(drop.estimate, max_drop):
         return Finding.PASSED

@@ -27,8 +27,7 @@ from src.shared.params import Evaluate
 from src.shared.verdicts import Drop
 
 CHANCE = 5  # per cent of equal models that may be taken for worse ones
-# The same over all slices: with it 5 % or so are, as percentiles far out reach a little too short.
-CHANCE_OF_SLICES = 4
+CHANCE_OF_SLICES = 2  # of these, by all slices together where there are any
 TAIL = 10  # resamples that must lie beyond the end of a slice's interval, at the least
 
 
@@ -94,9 +93,9 @@ def compare_slices(
     """Return for each metric and each slice how much worse the challenger is than the rival.
 
     The more slices, the more often one of them looks worse by chance. So each interval is as much
-    wider that over all slices together about as few equal models are taken for worse ones as over
-    all rows. Source: Bonferroni's inequality, as in Dunn, Multiple Comparisons Among Means (1961);
-    for few rows Hesterberg's wider percentiles, as in src/shared/intervals.py.
+    wider that over all slices together `CHANCE_OF_SLICES` of equal models are taken for worse ones.
+    Source: Bonferroni's inequality, as in Dunn, Multiple Comparisons Among Means (1961); for few
+    rows Hesterberg's wider percentiles, as in src/shared/intervals.py.
 
     Args:
         rival: what the model to beat says of the shared rows.

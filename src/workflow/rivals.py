@@ -19,7 +19,7 @@ from src.shared.predictions import UNIT
 from src.shared.revisions import Place
 from src.shared.verdicts import Drop
 from src.workflow import source, state
-from src.workflow.comparison import compare, compare_slices, draw
+from src.workflow.comparison import CHANCE, CHANCE_OF_SLICES, compare, compare_slices, draw
 from src.workflow.remote import VARIABLES, cause_of
 
 
@@ -63,8 +63,9 @@ def drops(rival: Place, metrics: Collection[str], settings: Params) -> dict[str,
     )
     bootstrap = settings.evaluate
     resamples = draw(one, other, bootstrap.resamples, bootstrap.seed, unit, split.ordered)
-    found = compare(one, other, list(metrics), resamples)
     rows = predictions.rows_of_slices(new, bootstrap.slice_rows)
+    chance = CHANCE - CHANCE_OF_SLICES if rows else CHANCE
+    found = compare(one, other, list(metrics), resamples, chance)
     slices = compare_slices(one, other, list(found), rows, bootstrap, unit, split.ordered)
     return {name: replace(drop, slices=slices[name]) for name, drop in found.items()}
 

@@ -105,6 +105,7 @@ def test_right_answers(answers: dict[str, str], generate: Generate, table: Path)
         side: bound,
         "max_drop": pytest.approx(0.05 * bound) if side == "max" else 0.02,
     }
+    assert settings["evaluate"]["metric"] == metric
     assert len(settings["gate"]) == (2 if metric == "accuracy" else 1)
 
     about = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
