@@ -9,7 +9,6 @@ from xml.etree import ElementTree
 
 import pytest
 
-from src.report import plot_blocks
 from src.shared.page import Heading, Markdown, Picture, Table, to_markdown
 from src.shared.plots import (
     COLOURS,
@@ -22,6 +21,7 @@ from src.shared.plots import (
     read_plots,
     rows_of_points,
 )
+from src.shared.sections import plot_blocks
 
 
 def git(*arguments: str) -> str:

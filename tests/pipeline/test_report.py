@@ -4,22 +4,22 @@ from dataclasses import replace
 
 import pytest
 
-from src.report import (
+from src.report import Run, headline, mood
+from src.shared.page import Picture, to_markdown
+from src.shared.plots import BOUND, COLOURS
+from src.shared.sections import (
+    Loosened,
     Measured,
-    Run,
     changes,
     drift_blocks,
-    headline,
-    loosened,
+    loosened_blocks,
+    looser_bounds,
     metric_pictures,
     metric_rows,
-    mood,
     slice_blocks,
     stage_blocks,
     validation_blocks,
 )
-from src.shared.page import Picture, to_markdown
-from src.shared.plots import BOUND, COLOURS
 from src.shared.slices import Estimate, Slice
 from src.shared.verdicts import Drop, Verdict, Worst
 
@@ -55,8 +55,22 @@ UNDECIDED = replace(WORSE, warning="0.03 worse than the champion, allowed 0.02; 
         (None, None, []),
     ],
 )
-def test_loosened_bounds(old, new, said):
-    assert loosened(old, new) == said
+def test_looser_bounds(old, new, said):
+    assert [f"`{one.what}` from {one.was} to {one.now}" for one in looser_bounds(old, new)] == said
+
+
+def test_what_loosens_the_judgement_is_told_with_its_reason():
+    found = [
+        Loosened("gate.a|b.min", "0.9", "0.8", needs_reason=True),
+        Loosened("prepare.seed", "1", "2", needs_reason=True, reason="<b>because</b>"),
+        Loosened("src/gate.py", role="the gate's code"),
+    ]
+    assert to_markdown(loosened_blocks(found)).splitlines()[4:] == [
+        "| gate.a\\|b.min | 0.9 → 0.8 | ⚠️ none is given, and one is needed |",
+        "| `prepare.seed` | 1 → 2 | \\<b>because\\</b> |",
+        "| `src/gate.py` | the gate's code |  |",
+    ]
+    assert list(loosened_blocks([])) == []
 
 
 @pytest.mark.parametrize(
