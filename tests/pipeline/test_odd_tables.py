@@ -175,6 +175,13 @@ def test_nameless_and_pandas_own_index_stop(prepare, project, run):
         folder / "data/raw.parquet"
     )
     assert "column 'row' is the index of a pandas table" in run("schema").err
+    frame[frame["x"] > -1].to_parquet(folder / "data/raw.parquet")
+    assert '`drop: ["__index_level_0__"]`' in run("schema").err
+    write_settings(
+        folder, settings_of(data={"raw": "data/raw.parquet", "drop": ["__index_level_0__"]})
+    )
+    assert run("schema").status == run("prepare").status == 0
+    assert list(splits()) == ["x", "ripe"]
 
 
 @pytest.mark.parametrize(
@@ -182,7 +189,7 @@ def test_nameless_and_pandas_own_index_stop(prepare, project, run):
     [
         ("x,ripe,", "1,yes", "line 2 has 2 fields, the header has 3: the header ends with a ','"),
         ("x,ripe", "1,yes,", "line 2 has 3 fields, the header has 2: the line ends with a ','"),
-        ("x;ripe", "1,5;yes", '`separator: ";"` under data in params.yaml, and `decimal: ","`'),
+        ("x;ripe", "1,5;yes", 'set `separator: ";"`, and `decimal: ","` under data in params.yaml'),
         ("x,ripe,", "1,yes,", "column 3 has neither a name nor values"),
     ],
 )

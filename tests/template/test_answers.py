@@ -274,10 +274,19 @@ WRONG: list[tuple[dict[str, str], dict[str, str]]] = [
     ),
     (
         OWN | BINARY | {"target": "grade", "bound": "0,9"},
-        {"task": "multiclass, as the target has 3 different", "bound": "a number"},
+        {"task": "multiclass, as the target has 3 different values: first", "bound": "a number"},
     ),
     (OWN | BINARY | {"target": "price"}, {"task": "regression, as the target has"}),
     (OWN | BINARY | {"positive": "2"}, {"positive": "0 or 1"}),
+    (
+        OWN | BINARY | {"separator": "ab", "encoding": "utf-99"},
+        {"separator": "one sign, such as ;", "encoding": "an encoding that Python knows"},
+    ),
+    (
+        {"separator": ";", "missing": "?"},
+        dict.fromkeys(("separator", "missing"), "with the demo's data"),
+    ),
+    (OWN | BINARY | {"decimal": ","}, {"separator": "another sign than decimal"}),
     (OWN | MULTICLASS | {"target": "price"}, {"task": "regression, as the target's"}),
     (
         OWN | REGRESSION | {"target": "grade", "bound": "-1"},
@@ -344,18 +353,34 @@ def test_bad_files(generate: Generate, tmp_path: Path, capfd: pytest.CaptureFixt
     (tmp_path / "cut.parquet").write_bytes(b"PAR1 and no more")
     (tmp_path / "german.csv").write_text("size;ripe\n1,5;2\n")
     (tmp_path / "twice.csv").write_text("\n\nprice,a,a\n1.5,2,3\n2.5,3,4\n")
+    (tmp_path / "ends.csv").write_text("size,price,\n1,2\n")
+    (tmp_path / "ragged.csv").write_text("size,price\n1,2\n\n3,4,5\n")
+    (tmp_path / "open.csv").write_text('size,price\n1,"2\n3,4\n')
+    (tmp_path / "header.csv").write_text("size,price\n")
+    (tmp_path / "comma.csv").write_text('size,price\n1,"2,5"\n2,"3,5"\n')
+    (tmp_path / "odd.csv").write_text("size,price\n1,2.5\n2,?\n3,3.5\n")
+    (tmp_path / "none.csv").write_text("size,price\n1,NA\n2,\n")
     for name, phrase in {
-        "latin.csv": "a file in UTF-8",
-        "german.csv": "a file with commas between its columns; this file has ';'",
+        "latin.csv": "'cp1252', as the file is not UTF-8 text; it seems to be cp1252, where it "
+        "holds 'größe,ripe', or a file in UTF-8",
+        "german.csv": "';', as the file has one column, 'size;ripe', so its",
         "twice.csv": "a file whose columns have different names; repeated: a\n",
         "empty.csv": "a file with a header",
         "text.parquet": "a Parquet file, which this file is not",
         "cut.parquet": "a Parquet file that can be read",
+        "ends.csv": "a table that can be read; line 2 has 2 fields, the header has 3: the header "
+        "ends with a ',' and the line does not",
+        "ragged.csv": "a table that can be read; line 4 has 3 fields, the header has 2: 3,4,5",
+        "open.csv": "a table that can be read; a quoted field is not closed",
+        "header.csv": "a file with rows below its header",
+        "comma.csv": "',', as the target holds 2,5, 3,5",
+        "odd.csv": "?, if that stands for a missing value; the other values are numbers",
+        "none.csv": "a column that holds values",
     }.items():
         with pytest.raises(FailedHookException):
             generate(data=name, **REGRESSION)
         assert f"allowed: {phrase}" in capfd.readouterr().err
-    assert len(list(tmp_path.iterdir())) == 6
+    assert len(list(tmp_path.iterdir())) == 13
 
 
 def test_parquet_without_pyarrow(
@@ -442,6 +467,59 @@ def test_closing_text_fits_a_terminal(
     assert max(map(len, said.splitlines())) < 80
 
 
+def test_format_of_the_file_is_asked_for_and_kept(
+    generate: Generate, here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What the messages say is allowed is."""
+    rows = "".join(f"{at},5;{'nein' if at % 2 else 'ja'}\n" for at in range(20))
+    (here / "german.csv").write_bytes(f"größe;reif\n{rows}3,5;?\n".encode("cp1252"))
+    answers = {"data": "german.csv", "target": "reif", "positive": "ja", "bound": "0.5"}
+    for key, value in {"encoding": "cp1252", "separator": ";", "missing": "?, -"}.items():
+        with pytest.raises(FailedHookException):
+            generate(**answers)
+        message = capfd.readouterr().err
+        assert key in message
+        assert value.partition(",")[0] in message
+        answers[key] = value
+    project = generate(**answers)
+    said = capfd.readouterr().out
+    assert "column 'größe' seems to hold decimal commas, such as 0,5 (decimal)" in said
+    data = params.load(project / "params.yaml").data
+    assert (data.encoding, data.separator, data.decimal) == ("cp1252", ";", ".")
+    assert data.missing == ["?", "-"]
+    answers |= {"decimal": ",", "project_slug": "again"}
+    assert params.load(generate(**answers) / "params.yaml").data.decimal == ","
+    assert "Note" not in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("tab", ["\t", "\\t"])
+def test_tab_separates(generate: Generate, here: Path, tab: str) -> None:
+    (here / "t.csv").write_text("size\tprice\n1\t2.5\n2\t3.5\n")
+    project = generate(data="t.csv", separator=tab, **REGRESSION)
+    assert params.load(project / "params.yaml").data.separator == "\t"
+    assert '  separator: "\\t"  #' in (project / "params.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("rare", "answers", "said"),
+    [
+        (2, {}, "95.0% of the rows are of class 'no'. Who always says so has an accuracy of 0.950"),
+        (2, {"metric": "roc_auc"}, ""),
+        (12, {}, ""),
+    ],
+)
+def test_a_frequent_class_is_told_where_accuracy_is_the_metric(
+    generate: Generate, here: Path, capfd, rare: int, answers: dict[str, str], said: str
+) -> None:
+    rows = "".join(f"{at},{'yes' if at < rare else 'no'}\n" for at in range(40))
+    (here / "t.csv").write_text(f"x,y\n{rows}")
+    generate(data="t.csv", target="y", positive="yes", bound="0.5", **answers)
+    out = capfd.readouterr().out
+    assert said in out
+    assert bool(said) == ("Note" in out)
+    assert not said or "roc_auc, average_precision or f1 would tell more" in out
+
+
 @pytest.mark.parametrize(
     ("classes", "positive", "written"),
     [
@@ -450,6 +528,8 @@ def test_closing_text_fits_a_terminal(
         (["true", "maybe"], "true", '"true"'),
         (["1", "2"], "2", "2"),
         (["true", "false"], "true", "true"),
+        (["TRUE", "FALSE"], "True", "true"),
+        (["1.5", "2.5"], "2.5", "2.5"),
     ],
 )
 def test_a_class_of_a_text_column_is_text(
@@ -459,7 +539,7 @@ def test_a_class_of_a_text_column_is_text(
     (here / "classes.csv").write_text(f"x,y\n{rows}")
     project = generate(data="classes.csv", target="y", positive=positive, bound="0.5")
     assert f"\n  positive: {written}  #" in (project / "params.yaml").read_text()
-    assert not (project / ".classes-are-text").exists()
+    assert not (project / ".positive").exists()
 
 
 def test_blanks_around_names_and_classes_do_not_count(generate: Generate, here: Path) -> None:
