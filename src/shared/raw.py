@@ -261,27 +261,28 @@ def refuse_index(table: pa.Table, data: Data, known: Iterable[str | None]) -> No
         known: columns that are no features, or that somebody has looked at.
 
     Raises:
-        UserError: a column has no name, is pandas' index, or counts the rows from 0 or 1.
+        UserError: columns have no name, are pandas' index, or count the rows from 0 or 1.
     """
     looked_at, index = set(known), tables.notes(table.schema, tables.INDEX)
+    found, nameless = {}, re.compile(r"|Unnamed: \d+(\.\d+)?")
     for at, name in enumerate(table.column_names, start=1):
         if name in looked_at:
             continue
-        nameless = not name or re.fullmatch(r"Unnamed: \d+(\.\d+)?", name)
-        if nameless and table[name].null_count == len(table):
-            what = f"column {at} has neither a name nor values: do the lines end with a separator?"
-        elif nameless:
-            what = f"column {at} has no name: are they the row numbers that pandas' to_csv writes?"
+        if nameless.fullmatch(name) and table[name].null_count == len(table):
+            found[name] = f"column {at} has neither a name nor values: a separator ends the lines"
+        elif nameless.fullmatch(name):
+            found[name] = f"column {at} has no name, as the row numbers that pandas' to_csv writes"
         elif name in index:
-            what = f"column '{name}' is the index of a pandas table."
+            found[name] = f"column '{name}' is the index of a pandas table"
         elif _counts_rows(table[name]):
-            what = f"column '{name}' counts the rows in the file's order."
-        else:
-            continue
-        feature = "" if nameless else "; if it is a feature, name it in validate.accept"
+            found[name] = f"column '{name}' counts the rows in the file's order"
+    if found:
+        features = [name for name in found if not nameless.fullmatch(name)]
+        accept = json.dumps(features, ensure_ascii=False)
+        unless = f" (or, for features, `accept: {accept}` under validate)" if features else ""
         raise UserError(
-            f"{data.raw}: {what} It tells nothing of rows to come, so leave it out: "
-            f"{in_data('drop', [*data.drop, name])}{feature}"
+            f"{data.raw}: {'; '.join(found.values())}. That tells nothing of rows to come: "
+            f"{in_data('drop', [*data.drop, *found])}{unless}"
         )
 
 

@@ -167,9 +167,10 @@ def test_row_numbers_stop_and_the_remedy_works(prepare, start):
 
 def test_nameless_and_pandas_own_index_stop(prepare, project, run):
     frame = pd.DataFrame({"x": X, "ripe": Y})
-    done = prepare(frame.to_csv(), "schema")
-    assert (done.status, '`drop: [""]`' in done.err) == (1, True)
-    assert prepare(frame.to_csv(), data={"drop": [""]}).status == 0
+    text = frame.assign(row=range(ROWS)).to_csv()
+    done = prepare(text, "schema")
+    assert (done.status, '`drop: ["", "row"]`' in done.err) == (1, True)  # all at once
+    assert prepare(text, data={"drop": ["", "row"]}).status == 0
     folder = project(data={"raw": "data/raw.parquet", "drop": []}, table=frame)
     frame.assign(row=RANDOM.permutation(ROWS)).set_index("row").to_parquet(
         folder / "data/raw.parquet"
