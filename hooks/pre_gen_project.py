@@ -21,6 +21,7 @@ from datetime import date
 from decimal import Decimal
 from itertools import chain, islice
 from pathlib import Path
+from textwrap import fill
 from types import ModuleType
 from typing import Any
 
@@ -436,13 +437,13 @@ def hints(table: Table) -> Iterator[str]:
         label, most = counts.most_common(1)[0]
         if (share := most / counts.total()) >= FREQUENT:
             yield (
-                f"{share:.1%} of the rows are of class '{plain(label)}'. Who always says so has an "
-                f"accuracy of {share:.3f}; {TELLS_MORE[task]} would tell more (metric)."
+                f"{share:.1%} of the rows are of class '{plain(label)}', so a model that always says "
+                f"so has an accuracy of {share:.3f}. {TELLS_MORE[task]} as metric would tell more."
             )
     for name, text in table.commas.items():
         yield (
-            f"column '{plain(name)}' seems to hold decimal commas, such as {text} (decimal). It is "
-            "read as text."
+            f"column '{plain(name)}' seems to hold decimal commas, such as {plain(text)}, and is "
+            "read as text; with decimal=, it would be numbers."
         )
 
 
@@ -469,7 +470,7 @@ def main() -> int:
         if source and source != DATA:
             shutil.copyfile(source, DATA)
         for hint in noted:
-            print(f"\nNote: {hint}")
+            print("\n" + fill(f"Note: {hint}", 79))
         return 0
     print("Nothing was generated, because these answers are not valid:", file=sys.stderr)
     for key, allowed in problems:
