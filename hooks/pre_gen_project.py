@@ -437,8 +437,9 @@ def hints(table: Table) -> Iterator[str]:
         label, most = counts.most_common(1)[0]
         if (share := most / counts.total()) >= FREQUENT:
             yield (
-                f"{share:.1%} of the rows are of class '{plain(label)}', so a model that always says "
-                f"so has an accuracy of {share:.3f}. {TELLS_MORE[task]} as metric would tell more."
+                f"{share:.1%} of the rows are of class '{plain(label)}', so a model that always "
+                f"says so has an accuracy of {share:.3f}. {TELLS_MORE[task]} as metric would tell "
+                "more."
             )
     for name, text in table.commas.items():
         yield (
