@@ -223,6 +223,16 @@ def test_rare_classes_are_left_out_if_asked_for(prepare):
     assert set(splits()["ripe"]) == {"yes", "no"}
 
 
+def test_two_rows_of_a_class_are_enough_for_two_folds(prepare):
+    columns = {"ripe": ["c", "c", "c", *Y[3:]]}
+    few = {"task": "multiclass", "data": {"positive": None, "target": "ripe"}}
+    done = prepare(columns, "schema", "prepare", "validate", "train", **few)
+    assert "only 2 rows of class 'c'" in done.err
+    assert "`drop_rare_classes`" in done.err
+    few["train"] = {"folds": 2}
+    assert prepare(columns, "schema", "prepare", "validate", "train", **few).status == 0
+
+
 def test_dropping_a_constant_column_passes_without_a_new_schema(prepare, run):
     done = prepare({"z": 0}, "schema", "prepare", "validate")
     assert (done.status, '`drop: ["z"]` under data' in done.out) == (1, True)

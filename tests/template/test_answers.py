@@ -408,6 +408,12 @@ def test_parquet(
     with pytest.raises(FailedHookException):
         generate(data=path.name, project_slug="x", **BINARY | {"target": "price"})
     assert 'task is "binary"; allowed: regression' in capfd.readouterr().err
+    for kind, written in (("str", '"1"'), ("int64", "1"), ("float64", "1.0")):
+        pd.read_csv(table).astype({"ripe": kind}).to_parquet("classes.parquet")
+        positive = "1.0" if kind == "float64" else "1"
+        answers = BINARY | {"positive": positive, "project_slug": kind}
+        project = generate(data="classes.parquet", **answers)
+        assert f"positive: {written}  #" in (project / "params.yaml").read_text(encoding="utf-8")
 
 
 def test_url(
