@@ -350,8 +350,9 @@ def unlike_format(refused: RefusedError) -> Problems:
     if not refused.settings:
         yield "data", f"a table that can be read; {refused}"
     for key, value in refused.settings.items():
-        also = ", or a file in UTF-8" if key == "encoding" else ""
-        yield key, f"{value!r}, as the file {refused}".replace("file the file ", "file ") + also
+        why = f"the file {refused}".replace("the file the file", "the file")
+        why = "the file seems to hold decimal commas" if key == "decimal" else why
+        yield key, f"{value!r}, as {why}{'; or a file in UTF-8' * (key == 'encoding')}"
 
 
 def table_problems(table: Table) -> Problems:
@@ -441,10 +442,10 @@ def hints(table: Table) -> Iterator[str]:
                 f"says so has an accuracy of {share:.3f}. {TELLS_MORE[task]} as metric would tell "
                 "more."
             )
-    for name, text in table.commas.items():
+    if table.commas:
         yield (
-            f"column '{plain(name)}' seems to hold decimal commas, such as {plain(text)}, and is "
-            "read as text; with decimal=, it would be numbers."
+            f"decimal commas, such as {plain(next(iter(table.commas.values())))}, seem to stand in "
+            f"{shown(list(table.commas))}. With decimal '{form().decimal}' that is read as text."
         )
 
 

@@ -362,7 +362,7 @@ def test_bad_files(generate: Generate, tmp_path: Path, capfd: pytest.CaptureFixt
     (tmp_path / "none.csv").write_text("size,price\n1,NA\n2,\n")
     for name, phrase in {
         "latin.csv": "'cp1252', as the file is not UTF-8 text; it seems to be cp1252, where it "
-        "holds 'größe,ripe', or a file in UTF-8",
+        "holds 'größe,ripe'; or a file in UTF-8",
         "german.csv": "';', as the file has one column, 'size;ripe', so its",
         "twice.csv": "a file whose columns have different names; repeated: a\n",
         "empty.csv": "a file with a header",
@@ -489,7 +489,7 @@ def test_format_of_the_file_is_asked_for_and_kept(
         answers[key] = value
     project = generate(**answers)
     said = " ".join(capfd.readouterr().out.split())
-    assert "column 'größe' seems to hold decimal commas, such as 0,5, and is read as text" in said
+    assert "decimal commas, such as 0,5, seem to stand in größe. With decimal '.'" in said
     data = params.load(project / "params.yaml").data
     assert (data.encoding, data.separator, data.decimal) == ("cp1252", ";", ".")
     assert data.missing == ["?", "-"]
