@@ -140,6 +140,14 @@ def test_numbers_and_dates_in_other_dress_are_told(prepare, write, what):
     assert f"warning: column 'c': {what}" in done.out
 
 
+def test_key_is_proposed_only_where_it_works(prepare):
+    names = [f"c{at}" for at in RANDOM.permutation(ROWS)]
+    again = ["c1", "c1", *names[2:]]
+    prepare({"name": names, "again": again}, "schema", "prepare", "validate")
+    assert ["`key:" in warnings()[name]["remedy"] for name in ("name", "again")] == [True, False]
+    assert {one["what"] for one in warnings().values()} == {"text, another in nearly every row"}
+
+
 def test_identities_and_leaks_are_told(prepare):
     columns = {
         "id": RANDOM.permutation(ROWS) + 5000,
