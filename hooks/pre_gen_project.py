@@ -48,6 +48,8 @@ MOST_BYTES, MOST_SECONDS, PATIENCE = 1_000_000_000, 600, 60
 
 # From this share of the rows on, the most frequent class decides what accuracy is.
 FREQUENT = 0.8
+# Fewer rows of a class than this do not give one to each of five folds, and one to the test.
+FEWEST = 6
 
 MOST_LOOKED_AT = 1000  # rows, for decimal commas
 
@@ -251,12 +253,14 @@ class Table:
         counts: how often each value of the target occurs, without the missing ones; None where
             that could not be read.
         kind: what the values are.
+        missing: rows without the target.
         commas: columns whose values seem to be numbers with a decimal comma, each with a value.
     """
 
     header: list[str]
     counts: Counter[str] | None = None
     kind: Kind = "text"
+    missing: int = 0
     commas: dict[str, str] = field(default_factory=dict)
 
 
@@ -285,8 +289,7 @@ def read_table(path: Path) -> Table:
     if ANSWERS["target"] in header:
         at = header.index(ANSWERS["target"])
         table.counts = Counter(row[at].strip(BLANKS) for row in chain(first, rows))
-        for text in written.absent:
-            table.counts.pop(text, None)
+        table.missing = sum(table.counts.pop(text, 0) for text in written.absent)
         table.kind = infer(table.counts, written.decimal)
     else:
         deque(rows, maxlen=0)  # to the end, for lines that have other columns
@@ -329,6 +332,7 @@ def read_parquet(path: Path) -> Table:
                 table.counts[text.strip(BLANKS)] += one["counts"]
         for text in ("", *form().missing):
             table.counts.pop(text, None)
+        table.missing = columns.num_rows - table.counts.total()
     return table
 
 
@@ -432,11 +436,25 @@ def number_problems(values: list[str]) -> Problems:
 
 
 def hints(table: Table) -> Iterator[str]:
-    """Say what the metric will not tell, and what the answers may have missed."""
-    task, counts = ANSWERS["task"], table.counts
-    if ANSWERS["metric"] == "accuracy" and task in TELLS_MORE and counts:
-        label, most = counts.most_common(1)[0]
-        if (share := most / counts.total()) >= FREQUENT:
+    """Say where the first run will stop and what helps, and what accuracy will not tell."""
+    task, target, counts = ANSWERS["task"], plain(ANSWERS["target"]), table.counts
+    if nameless := [at for at, name in enumerate(table.header, start=1) if not name]:
+        yield f'column {nameless[0]} has no name; set `drop: [""]` under data in params.yaml.'
+    if table.missing:
+        yield (
+            f"{table.missing:,} rows have no {target}; to leave them out, set `missing_target: "
+            "drop` under data in params.yaml."
+        )
+    if counts and task in TELLS_MORE:
+        (label, most), (rare, least) = counts.most_common()[0], counts.most_common()[-1]
+        if least < FEWEST:
+            yield (
+                f"class '{plain(rare)}' has {least} rows, too few for a test and five folds; to "
+                f"leave such classes out, set `drop_rare_classes: {FEWEST}` under data in "
+                "params.yaml."
+            )
+        share = most / counts.total()
+        if ANSWERS["metric"] == "accuracy" and share >= FREQUENT:
             yield (
                 f"{share:.1%} of the rows are of class '{plain(label)}', so a model that always "
                 f"says so has an accuracy of {share:.3f}. {TELLS_MORE[task]} as metric would tell "

@@ -495,7 +495,18 @@ def test_format_of_the_file_is_asked_for_and_kept(
     assert data.missing == ["?", "-"]
     answers |= {"decimal": ",", "project_slug": "again"}
     assert params.load(generate(**answers) / "params.yaml").data.decimal == ","
-    assert "Note" not in capfd.readouterr().out
+    assert "decimal" not in capfd.readouterr().out
+
+
+def test_what_the_first_run_stops_at_is_told(generate: Generate, here: Path, capfd) -> None:
+    rows = "".join(f"{at},{at},{'abc'[at % 2 + (at == 9)]}\n" for at in range(30))
+    (here / "t.csv").write_text(f",x,y\n{rows}30,30,\n")
+    generate(data="t.csv", task="multiclass", target="y", bound="0.5")
+    said = " ".join(capfd.readouterr().out.split())
+    assert 'column 1 has no name; set `drop: [""]` under data' in said
+    assert "1 rows have no y; to leave them out, set `missing_target: drop` under data" in said
+    assert "class 'c' has 1 rows, too few for a test and five folds" in said
+    assert "`drop_rare_classes: 6`" in said
 
 
 @pytest.mark.parametrize("tab", ["\t", "\\t"])
@@ -514,14 +525,14 @@ def test_tab_separates(generate: Generate, here: Path, tab: str) -> None:
             {},
             "95.0% of the rows are of class 'no', so a model that always says so has an accuracy",
         ),
-        (2, {"metric": "roc_auc"}, ""),
-        (12, {}, ""),
+        (6, {"metric": "roc_auc"}, ""),
+        (40, {}, ""),
     ],
 )
 def test_a_frequent_class_is_told_where_accuracy_is_the_metric(
     generate: Generate, here: Path, capfd, rare: int, answers: dict[str, str], said: str
 ) -> None:
-    rows = "".join(f"{at},{'yes' if at < rare else 'no'}\n" for at in range(40))
+    rows = "".join(f"{at},{'yes' if at < rare else 'no'}\n" for at in range(120))
     (here / "t.csv").write_text(f"x,y\n{rows}")
     generate(data="t.csv", target="y", positive="yes", bound="0.5", **answers)
     out = " ".join(capfd.readouterr().out.split())
