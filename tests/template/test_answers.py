@@ -521,7 +521,7 @@ def test_tab_separates(generate: Generate, here: Path, tab: str) -> None:
     ("rare", "answers", "said"),
     [
         (
-            2,
+            6,
             {},
             "95.0% of the rows are of class 'no', so a model that always says so has an accuracy",
         ),
