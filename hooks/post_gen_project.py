@@ -79,14 +79,14 @@ def unused() -> Iterator[str]:
 
 
 def set_positive() -> None:
-    """Let a positive class that looks like a number or a truth value be what its column holds."""
+    """Let the positive class in params.yaml be a number, a truth value or text as its column is."""
     if POSITIVE.exists():
         label, path = POSITIVE.read_text(encoding="utf-8"), Path("params.yaml")
         POSITIVE.unlink()
-        line = re.compile(
-            r"^(  positive: )([0-9.-]+|true|false)(?=  #)", re.MULTILINE | re.IGNORECASE
-        )
         text = path.read_text(encoding="utf-8")
+        # Text that does not look like something else stands there as it is wanted.
+        old = r"[0-9.-]+|true|false" if label.startswith('"') else ".*"
+        line = re.compile(rf"(?mi)^(  positive: )({old})(?=  # the class)")
         text = line.sub(lambda found: found[1] + label, text, count=1)
         path.write_text(text, encoding="utf-8", newline="\n")
 

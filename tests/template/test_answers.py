@@ -551,6 +551,9 @@ def test_a_frequent_class_is_told_where_accuracy_is_the_metric(
         (["true", "false"], "true", "true"),
         (["TRUE", "FALSE"], "True", "true"),
         (["1.5", "2.5"], "2.5", "2.5"),
+        (["+1", "-1"], "+1", "1"),
+        (["1e3", "2.0"], "1e3", "1000.0"),
+        (["18446744073709551616", "2"], "2", '"2"'),
     ],
 )
 def test_a_class_of_a_text_column_is_text(
