@@ -333,6 +333,8 @@ def read_parquet(path: Path) -> Table:
         for text in ("", *form().missing):
             table.counts.pop(text, None)
         table.missing = columns.num_rows - table.counts.total()
+        if table.kind in NUMBERS:  # beyond 64 bits they are text
+            table.kind = infer(table.counts)
     return table
 
 
@@ -440,18 +442,19 @@ def hints(table: Table) -> Iterator[str]:
     task, target, counts = ANSWERS["task"], plain(ANSWERS["target"]), table.counts
     if nameless := [at for at, name in enumerate(table.header, start=1) if not name]:
         yield f'column {nameless[0]} has no name; set `drop: [""]` under data in params.yaml.'
+    rows = table.missing + (counts.total() if counts else 0)
     if table.missing:
         yield (
-            f"{table.missing:,} rows have no {target}; to leave them out, set `missing_target: "
-            "drop` under data in params.yaml."
+            f"{target} is missing in {table.missing:,} of {rows:,} rows; to leave them out, set "
+            "`missing_target: drop` under data in params.yaml."
         )
     if counts and task in TELLS_MORE:
         (label, most), (rare, least) = counts.most_common()[0], counts.most_common()[-1]
         if least < FEWEST:
             yield (
-                f"class '{plain(rare)}' has {least} rows, too few for a test and five folds; to "
-                f"leave such classes out, set `drop_rare_classes: {FEWEST}` under data in "
-                "params.yaml."
+                f"class '{plain(rare)}' is that of {least} of {rows:,} rows, too few for a test "
+                f"and five folds; to leave such classes out, set `drop_rare_classes: {FEWEST}` "
+                "under data in params.yaml."
             )
         share = most / counts.total()
         if ANSWERS["metric"] == "accuracy" and share >= FREQUENT:
@@ -495,7 +498,7 @@ def main() -> int:
     print("Nothing was generated, because these answers are not valid:", file=sys.stderr)
     for key, allowed in problems:
         found = json.dumps(CONTEXT[key], ensure_ascii=False) if CONTEXT[key] else "empty"
-        print(f"  {key} is {found}; allowed: {allowed}", file=sys.stderr)
+        print(f"  {key} is {found}; allowed: {plain(allowed)}", file=sys.stderr)
     DATA.unlink(missing_ok=True)
     POSITIVE.unlink(missing_ok=True)
     remove_folders_above()

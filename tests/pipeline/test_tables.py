@@ -67,6 +67,8 @@ def test_types_of_csv_columns(csv, text, kind, values):
         (pa.array(["a", "b"]).dictionary_encode(), "string"),
         (pa.array([1, 2]).dictionary_encode(), "int64"),
         (pa.array(["a", None], pa.large_string()), "string"),
+        (pa.array(["a", None], pa.string_view()), "string"),
+        (pa.array([b"a", None], pa.binary_view()), "string"),
         (pa.array([1, 2], pa.date32()), "timestamp[us]"),
         (pa.array([1, 2], pa.timestamp("ns", "Europe/Rome")), "timestamp[us]"),
     ],

@@ -504,8 +504,8 @@ def test_what_the_first_run_stops_at_is_told(generate: Generate, here: Path, cap
     generate(data="t.csv", task="multiclass", target="y", bound="0.5")
     said = " ".join(capfd.readouterr().out.split())
     assert 'column 1 has no name; set `drop: [""]` under data' in said
-    assert "1 rows have no y; to leave them out, set `missing_target: drop` under data" in said
-    assert "class 'c' has 1 rows, too few for a test and five folds" in said
+    assert "y is missing in 1 of 31 rows; to leave them out, set `missing_target: drop`" in said
+    assert "class 'c' is that of 1 of 31 rows, too few for a test and five folds" in said
     assert "`drop_rare_classes: 6`" in said
 
 

@@ -2,8 +2,12 @@
 
 import csv
 from collections import Counter
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from src.shared import columns, raw
@@ -44,3 +48,34 @@ def test_generation_reads_odd_fields_as_prepare_does(tmp_path: Path, form: Forma
         values = Counter(hook["_value"](text, found.kind) for text in found.counts.elements())
         expected = Counter(value for value in read[name].to_pylist() if value is not None)
         assert Counter(value for value in values.elements() if value is not None) == expected, name
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        pa.array(["1", "x", None] * 5).dictionary_encode(),
+        pa.array([1, 2] * 5).dictionary_encode(),
+        pa.array(["1", " x"] * 5, pa.string_view()),
+        pa.array([b"1", b"x"] * 5),
+        pa.array([True, False, None] * 5),
+        pa.array([2**63 + 1, 2**63 + 3] * 5, pa.uint64()),
+        pa.array([Decimal(1), Decimal(2)] * 5, pa.decimal128(5, 0)),
+        pa.array([Decimal("1.5"), Decimal(2)] * 5, pa.decimal128(5, 2)),
+        pa.array([1.5, float("nan")] * 5, pa.float32()),
+        pa.array([date(2024, 1, 1), date(2024, 1, 2)] * 5),
+        pa.array(["1", "02", "NA", "?"] * 5),
+    ],
+    ids=lambda array: str(array.type),
+)
+def test_generation_reads_columns_of_parquet_as_prepare_does(
+    tmp_path: Path, array: pa.Array
+) -> None:
+    path, form = tmp_path / "raw.parquet", Format(missing=("?",))
+    pyarrow.parquet.write_table(pa.table({"y": array}), path)
+    hook = load_hook(target="y", separator=",", decimal=".", encoding="utf-8", missing="?")
+    found, read = hook["read_table"](path), raw.read_raw(path, form=form)["y"]
+    assert columns.TYPES[found.kind] == read.type
+    assert found.missing == read.null_count
+    if found.kind != "date":
+        values = Counter(hook["_value"](text, found.kind) for text in found.counts.elements())
+        assert values == Counter(read.drop_null().to_pylist())
