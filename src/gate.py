@@ -9,10 +9,10 @@ import os
 
 import msgspec
 
-from src.shared import errors, params, verdicts
+from src.shared import errors, params, slices, verdicts
 from src.shared.errors import UserError
 from src.shared.params import Bound
-from src.shared.paths import VERDICTS
+from src.shared.paths import SLICES, VERDICTS
 
 
 def raise_accuracy(bounds: dict[str, Bound], text: str | None) -> dict[str, Bound]:
@@ -42,9 +42,13 @@ def raise_accuracy(bounds: dict[str, Bound], text: str | None) -> dict[str, Boun
 
 
 def main() -> int:
-    """Judge metrics/evaluate/metrics.json, write metrics/gate.json, print the table."""
-    bounds = raise_accuracy(params.load().gate, os.environ.get("MIN_ACCURACY"))
-    return verdicts.announce(verdicts.judge(verdicts.read_metrics(), bounds), VERDICTS)
+    """Judge what evaluate measured, write metrics/gate.json, print the table."""
+    settings = params.load()
+    bounds = raise_accuracy(settings.gate, os.environ.get("MIN_ACCURACY"))
+    metrics = verdicts.read_metrics()
+    large, left_out = slices.to_judge(SLICES, bounds, settings.evaluate.slice_rows)
+    judged = verdicts.judge(metrics, bounds, slices=large)
+    return verdicts.announce(judged, VERDICTS, left_out=left_out)
 
 
 if __name__ == "__main__":

@@ -87,7 +87,8 @@ class Writer:
 
     def __init__(self, scores: Path, rejected: Path, suffix: str) -> None:
         """Take the files to write, and what OUTPUT's name ends with."""
-        self.path, self.suffix, self.table = scores, suffix, None
+        self.path, self.suffix = scores, suffix
+        self.table: Any = None
         self.schema: pa.Schema | None = None
         self.file = rejected.open("w", encoding="utf-8", newline="")
         self.lines = csv.writer(self.file)

@@ -48,7 +48,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Rejected:
-    """A row that cannot be scored, counted from 1 in its file; the field is empty for a whole row."""
+    """A row that cannot be scored, counted from 1; the column is empty where all of it is wrong."""
 
     file: str
     row: int
@@ -96,7 +96,10 @@ def find(source: str) -> Found:
 
 @contextmanager
 def replacing(*targets: str) -> Iterator[tuple[Path, ...]]:
-    """Do as `files.replacing` does, also for s3:// addresses; a draft that is removed stays away."""
+    """Do as `files.replacing` does, here or at an s3:// address.
+
+    Where the block removes a draft, its target is removed as well.
+    """
     if "://" not in targets[0]:
         paths = [Path(target) for target in targets]
         with tempfile.TemporaryDirectory(dir=_folder(paths[0]), prefix=".scores.") as name:
@@ -154,8 +157,7 @@ def read(found: Found, known: Sidecar, progress: Callable[[int], Any]) -> Iterat
     wanted = {one.name: KINDS[one.kind] for one in known.features}
     wanted = {name: kinds.get(name) or "text" for name in known.key} | wanted
     for path in found.paths:
-        shown = path if found.system.protocol != "file" and "s3" in found.system.protocol else ""
-        name = f"s3://{path}" if shown else Path(path).name
+        name = f"s3://{path}" if "s3" in found.system.protocol else Path(path).name
         count = 0
         with _remote(name), found.system.open(path, "rb") as opened:
             file = _Counted(opened, progress)
@@ -180,6 +182,7 @@ class _Counted(io.RawIOBase):
 
     def __init__(self, file: Any, progress: Callable[[int], Any]) -> None:
         self.file, self.progress, self.quotes = file, progress, 0
+        self.is_text = False
 
     def readable(self) -> bool:
         return True
@@ -196,13 +199,7 @@ class _Counted(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         part: bytes = self.file.read(size)
         self.progress(len(part))
-        return part
-
-
-class _CountedText(_Counted):
-    def read(self, size: int = -1) -> bytes:
-        part = super().read(size)
-        self.quotes += part.count(b'"')
+        self.quotes += part.count(b'"') if self.is_text else 0
         return part
 
 
@@ -227,7 +224,7 @@ def _csv(file: Any, name: str, wanted: dict[str, Kind], known: Sidecar) -> Itera
         ragged.append(Rejected(name, row.number - 1, "", row.text[:200], why))
         return "skip"
 
-    file.__class__ = _CountedText
+    file.is_text = True
     # In one thread: only then are the numbers of ragged lines known.
     options = pa.csv.ReadOptions(block_size=BLOCK, encoding=form.encoding, use_threads=False)
     parse = pa.csv.ParseOptions(
@@ -277,6 +274,12 @@ def _from_text(
             values.append(None)
             wrong.append((at, text, str(error)))
     return pa.array(values, columns.TYPES[kind]), wrong
+
+
+def _rejected(
+    name: str, rows: np.ndarray, column: str, wrong: list[tuple[int, str, str]]
+) -> list[Rejected]:
+    return [Rejected(name, int(rows[at]), column, text[:200], why) for at, text, why in wrong]
 
 
 def _parquet(file: Any, name: str, wanted: dict[str, Kind], known: Sidecar) -> Iterator[Batch]:
@@ -351,7 +354,7 @@ def _for_model(values: pa.Array, feature: Feature) -> np.ndarray:
 
 
 def _novel(column: pd.Series, feature: Feature, categories: list[str] | None) -> int:
-    """Count values that the train split did not have: new categories, fractions of whole numbers."""
+    """Count values that the train split did not have: categories, fractions of whole numbers."""
     if feature.dtype.lower().startswith("int"):
         return int((column.dropna() % 1 != 0).sum())
     if categories is None:

@@ -9,10 +9,10 @@ import argparse
 import os
 
 from src.gate import raise_accuracy
-from src.shared import champion, errors, params, revisions, verdicts
+from src.shared import champion, errors, params, revisions, slices, verdicts
 from src.shared.champion import Champion
 from src.shared.params import Params
-from src.shared.paths import REPORT
+from src.shared.paths import REPORT, SLICES
 from src.shared.verdicts import Drop
 from src.workflow import rivals
 from src.workflow.rivals import IncomparableError
@@ -62,18 +62,24 @@ def main() -> int:
     """Judge metrics/evaluate/metrics.json, write report/gate.json, print the table."""
     parser = argparse.ArgumentParser(description="Stop a model that falls behind the champion.")
     parser.add_argument("revision", help="a commit or branch; empty if there is none")
-    rival = champion.find(parser.parse_args().revision)
+    return judge(parser.parse_args().revision)
+
+
+def judge(revision: str) -> int:
+    """Do what `main` does, for the champion of a revision."""
+    rival = champion.find(revision)
     settings, metrics = params.load(), verdicts.read_metrics()
     bounds = raise_accuracy(settings.gate, os.environ.get("MIN_ACCURACY"))
+    large, left_out = slices.to_judge(SLICES, bounds, settings.evaluate.slice_rows)
     if rival:
         print(f"the champion's metrics are those of {rival.commit}")
         drops, from_best, told = compare(rival, settings)
-        judged = verdicts.judge(metrics, bounds, rival.metrics, drops, from_best)
+        judged = verdicts.judge(metrics, bounds, rival.metrics, drops, from_best, large)
     else:
         told = ["no champion: this is the first model"]
-        judged = verdicts.judge(metrics, bounds)
+        judged = verdicts.judge(metrics, bounds, slices=large)
     print(*told, sep="\n")
-    return verdicts.announce(judged, COMPARED, told)
+    return verdicts.announce(judged, COMPARED, told, left_out)
 
 
 if __name__ == "__main__":
