@@ -23,9 +23,9 @@ import pyarrow.parquet
 from src.shared import columns, fields, files, raw, tables
 from src.shared.errors import UserError
 from src.shared.fields import BLANKS, Format, Kind
+from src.shared.lines import BLOCK
 from src.shared.paths import SCHEMA
 from src.shared.sidecar import Feature, Sidecar
-from src.shared.lines import BLOCK
 
 ROWS = 100_000  # of a Parquet file that are read at once
 LARGEST = 1e300  # as the service has it

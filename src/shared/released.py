@@ -25,8 +25,12 @@ def fetch(revision: str, path: Path, target: Path) -> None:
     Raises:
         UserError: there is no such revision, it names no such file, or nobody has it.
     """
-    if not revisions.exists(revision):
-        raise UserError(f"REVISION={revision}: no such release; `make models` lists them")
+    try:
+        known = revisions.exists(revision)
+    except UserError:
+        known = False
+    if not known:
+        raise UserError(f"REVISION={revision}: no such release or commit in this clone")
     stages = pipeline.stages_of(revisions.read_yaml(revision, DVC_LOCK.as_posix())).values()
     md5 = next((one.outs[path.as_posix()] for one in stages if path.as_posix() in one.outs), None)
     if md5 is None:
