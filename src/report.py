@@ -65,7 +65,7 @@ def loosened(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     found, bounds = [], _bounds(new)
     for (metric, key), was in _bounds(old).items():
         now = bounds.get((metric, key))
-        if now is None or (now < was if key == "min" else now > was):
+        if now is None or (now < was if key.endswith("min") else now > was):
             found.append(f"`gate.{metric}.{key}` from {was} to {'none' if now is None else now}")
     for metric in sorted(_rejecting(old) - _rejecting(new)):
         found.append(f"`gate.{metric}.undecided` from reject to pass")

@@ -32,6 +32,8 @@ TRAINED = {"repro": {"outcome": "success"}}
         ({"a": {"min": 0.9}}, {"a": {"min": 0.95}, "b": {"min": 1}}, []),
         ({"a": {"min": 0.9}}, {"a": {"min": 0.8}}, ["`gate.a.min` from 0.9 to 0.8"]),
         ({"a": {"max": 5}}, {"a": {"max": 6}}, ["`gate.a.max` from 5 to 6"]),
+        ({"a": {"slice_min": 1}}, {"a": {"slice_min": 0}}, ["`gate.a.slice_min` from 1 to 0"]),
+        ({"a": {"slice_min": 1}}, {"a": {"slice_min": 2}}, []),
         ({"a": {"max": 5}}, {"a": {"max": 4}}, []),
         ({"a": {"min": 0.9}}, {"b": {"min": 0.9}}, ["`gate.a.min` from 0.9 to none"]),
         (
