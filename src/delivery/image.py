@@ -9,6 +9,7 @@ import os
 import re
 import sys
 
+from src import card
 from src.delivery.docker import docker, inspect, project, python
 from src.shared import errors, files, sidecar
 from src.shared.errors import UserError
@@ -35,6 +36,7 @@ def build(repository: str) -> str:
     model = sidecar.read(SIDECAR).model.sha256
     if not MODEL.exists() or files.sha256(MODEL) != model:
         raise UserError(f"{MODEL.as_posix()}: not what its sidecar describes; run `dvc repro`")
+    card.write()
     commit = git("rev-parse", "HEAD")
     name = f"{repository}:{commit}"
     # For an engine that needs, say, a mirror of the base image or a network of its own.

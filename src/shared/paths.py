@@ -12,6 +12,7 @@ TEST = Path("data/prepared/test.parquet")
 
 MODEL = Path("models/model.joblib")
 SIDECAR = Path("models/model.json")
+CARD = Path("models/README.md")
 PREDICTIONS = Path("models/predictions.parquet")
 
 VALIDATION = Path("metrics/validation.json")

@@ -62,7 +62,12 @@ def main() -> int:
     """Judge metrics/evaluate/metrics.json, write report/gate.json, print the table."""
     parser = argparse.ArgumentParser(description="Stop a model that falls behind the champion.")
     parser.add_argument("revision", help="a commit or branch; empty if there is none")
-    rival = champion.find(parser.parse_args().revision)
+    return judge(parser.parse_args().revision)
+
+
+def judge(revision: str) -> int:
+    """Do what `main` does, for the champion of a revision."""
+    rival = champion.find(revision)
     settings, metrics = params.load(), verdicts.read_metrics()
     bounds = raise_accuracy(settings.gate, os.environ.get("MIN_ACCURACY"))
     large, left_out = slices.to_judge(SLICES, bounds, settings.evaluate.slice_rows)

@@ -6,6 +6,8 @@ It goes into the job's summary as well.
 import json
 import os
 from collections.abc import Iterator
+from contextlib import redirect_stdout, suppress
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,10 @@ from src import report
 from src.report import Run
 from src.shared import errors
 from src.shared.errors import UserError
+from src.shared.page import code, say
 from src.shared.paths import VERDICTS
 from src.workflow import state
-from src.workflow.champion import COMPARED, find_base
+from src.workflow.champion import COMPARED, find_base, judge
 from src.workflow.state import PLACES, State
 
 # The steps of the workflow, by their ids.
@@ -57,7 +60,7 @@ def describe(known: State, steps: dict[str, Any], job: str) -> Run:
 
 def _notes(known: State) -> Iterator[str]:
     for name, why in known.stale.items():
-        yield f"⚠️ `{name}` is stale in dvc.lock: {why} changed"
+        yield say("⚠️ {} is stale in dvc.lock: {} changed", code(name), why)
     if known.source:
         yield f"Data from the {PLACES[known.source]}: {known.why}"
     if known.pushed:
@@ -69,6 +72,12 @@ def _newest() -> Path:
     return max(judged, key=lambda path: path.stat().st_mtime, default=VERDICTS)
 
 
+def _compare() -> None:
+    """Compare this model with the champion, as the workflow's metrics check does."""
+    with suppress(UserError, OSError), redirect_stdout(StringIO()):
+        judge(find_base())  # where it cannot, the report says what is missing
+
+
 def main() -> None:
     """Write the report and add it to the job's summary."""
     steps = json.loads(os.environ.get("STEPS") or "{}")
@@ -76,6 +85,8 @@ def main() -> None:
         known = state.read()
     except UserError as error:  # which is worth a report as well
         known = State(problem=str(error))
+    if "STEPS" not in os.environ:  # on a desk, where no step has compared
+        _compare()
     report.write(find_base(), describe(known, steps, os.environ.get("JOB_STATUS", "")))
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(summary).open("a", encoding="utf-8") as file:

@@ -3,3 +3,6 @@ GROUPS += workflow
 
 ci: $(DEV) ## run the pull request's workflow here, on the last commit
 	@$(PY) -m src.workflow.local
+
+# The report then compares with main's model, too.
+REPORT := src.workflow.report

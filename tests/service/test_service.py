@@ -275,10 +275,21 @@ def test_what_training_did_not_have_is_answered_with_a_warning(client, field, va
     np.testing.assert_allclose(told, expected, rtol=1e-12)
     assert "warnings" not in client.predict(client.row).content
 
+    assert {"enum", "examples"} & set(fields_of(client)["colour"]) == {"examples"}
+    assert fields_of(client)["seeds"]["type"] == ["number", "null"]
     with serving(replace(LIMITS, strict=True)) as strict:
         refused = strict.predict(rows)
         assert refused.status == 422
         assert refused.content["errors"] == answer.content["warnings"]
+        assert fields_of(strict)["colour"]["enum"] == ["green", "red", "yellow", None]
+        assert fields_of(strict)["seeds"]["type"] == ["integer", "null"]
+
+
+def fields_of(client: Client) -> dict[str, Any]:
+    """What the documentation says of each field of a record."""
+    described = client.ask("GET", "/openapi.json").content["paths"]["/predict"]["post"]
+    schema = described["requestBody"]["content"]["application/json"]["schema"]
+    return schema["anyOf"][0]["properties"]
 
 
 @pytest.mark.parametrize("value", [None, 0, -3, 6.0, 1e30])
@@ -396,11 +407,12 @@ def test_too_many_waiting_rows_are_refused(client: Client, monkeypatch):
     scorer = client.service.batcher.scorer
     monkeypatch.setattr(client.service.batcher, "max_rows", 100)
     monkeypatch.setattr(
-        client.service.batcher, "scorer", lambda columns: released.wait(10) and scorer(columns)
+        client.service.batcher, "scorer", lambda columns: released.wait(60) and scorer(columns)
     )
     with concurrent.futures.ThreadPoolExecutor(40) as pool:
         asked = [pool.submit(client.predict, [client.row] * 20) for _ in range(20)]
         while client.service.batcher.waiting_rows < 100:
+            assert not all(one.done() for one in asked), asked[0].result()
             time.sleep(0.01)
         assert client.predict([client.row] * 20).status == 503
         assert client.ask("GET", "/health").status == 200
