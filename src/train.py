@@ -62,7 +62,7 @@ def cross_validate(
         predictions = predict(fitted, rows, actual, settings.task, settings.data.positive)
         return headline(predictions)
 
-    folds = list(splits.folds(frame, target, settings))
+    folds = list(splits.folds(frame, settings))
     # Threads: a process would import scikit-learn anew, which takes longer than a small fit.
     pool = joblib.Parallel(n_jobs=-1, prefer="threads", return_as="generator")
     running = pool(joblib.delayed(score)(*fold) for fold in folds)
