@@ -39,6 +39,7 @@ from src.shared.paths import (
     VERDICTS,
 )
 from src.shared.sections import (
+    LESS_STRICT,
     Loosened,
     Measured,
     bound_of,
@@ -80,7 +81,7 @@ class Run:
     trained: bool = True
     notes: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
-    loosened: Sequence[Loosened] | None = None
+    loosened: tuple[Loosened, ...] | None = None
     verdicts: Path = VERDICTS
 
 
@@ -198,7 +199,7 @@ def compose(revision: str, run: Run) -> tuple[list[Block], Mood]:
     parts = [
         part("❌ Stopped", lambda: headline(run, verdicts), 1),
         run.notes,
-        part("What loosens the judgement", lambda: loosened_blocks(_loosened(run, *settings()))),
+        part(LESS_STRICT, lambda: loosened_blocks(_loosened(run, *settings()))),
         part("Metrics", lambda: metric_blocks(rival, unknown, verdicts, notes)),
         part("Plots", lambda: [Heading("Plots"), *plot_blocks(plots.read_plots(commit))]),
         part(
