@@ -40,7 +40,7 @@ repro: $(DATA) $(NEW:%=%.dvc) data/schema.yaml $(PIPELINE) ## pull the data, the
 # Equal times say that the two agree.
 .PRECIOUS: $(DATA)
 $(DATA): %: %.dvc | $(PIPELINE)
-	@$(PY) -m dvc checkout --quiet $< || \
+	@{ $(PY) -m dvc checkout --quiet $< && test -e $@; } || \
 		$(if $(wildcard data/remote),$(PY) -m dvc pull --quiet --remote embedded $< ||) $(PY) -m dvc pull $<
 	@touch -r $@ $<
 

@@ -275,10 +275,21 @@ def test_what_training_did_not_have_is_answered_with_a_warning(client, field, va
     np.testing.assert_allclose(told, expected, rtol=1e-12)
     assert "warnings" not in client.predict(client.row).content
 
+    assert {"enum", "examples"} & set(fields_of(client)["colour"]) == {"examples"}
+    assert fields_of(client)["seeds"]["type"] == ["number", "null"]
     with serving(replace(LIMITS, strict=True)) as strict:
         refused = strict.predict(rows)
         assert refused.status == 422
         assert refused.content["errors"] == answer.content["warnings"]
+        assert fields_of(strict)["colour"]["enum"] == ["green", "red", "yellow", None]
+        assert fields_of(strict)["seeds"]["type"] == ["integer", "null"]
+
+
+def fields_of(client: Client) -> dict[str, Any]:
+    """What the documentation says of each field of a record."""
+    described = client.ask("GET", "/openapi.json").content["paths"]["/predict"]["post"]
+    schema = described["requestBody"]["content"]["application/json"]["schema"]
+    return schema["anyOf"][0]["properties"]
 
 
 @pytest.mark.parametrize("value", [None, 0, -3, 6.0, 1e30])
