@@ -1,7 +1,8 @@
 """Stage 5: stop a model that misses a bound.
 
 Exit status: 0 passed, 1 rejected, 2 could not decide. Run on its own, outside DVC, it judges the
-metrics file as it is now; MIN_ACCURACY in the environment raises the bound on accuracy.
+metrics file as it is now, if it is of the model and the test split that are here; MIN_ACCURACY in
+the environment raises the bound on accuracy.
 """
 
 import math
@@ -9,7 +10,7 @@ import os
 
 import msgspec
 
-from src.shared import errors, params, verdicts
+from src.shared import errors, params, provenance, verdicts
 from src.shared.errors import UserError
 from src.shared.params import Bound
 from src.shared.paths import VERDICTS
@@ -44,7 +45,9 @@ def raise_accuracy(bounds: dict[str, Bound], text: str | None) -> dict[str, Boun
 def main() -> int:
     """Judge metrics/evaluate/metrics.json, write metrics/gate.json, print the table."""
     bounds = raise_accuracy(params.load().gate, os.environ.get("MIN_ACCURACY"))
-    return verdicts.announce(verdicts.judge(verdicts.read_metrics(), bounds), VERDICTS)
+    metrics = verdicts.read_metrics()
+    provenance.require(with_code=False)  # code that has changed DVC runs itself
+    return verdicts.announce(verdicts.judge(metrics, bounds), VERDICTS)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,10 @@ from typing import Any
 
 import msgspec
 
-from src.shared import champion, errors, files, pipeline, revisions
+from src.shared import champion, errors, files, loosened, pipeline, revisions
 from src.shared.champion import Champion
 from src.shared.errors import UserError
+from src.shared.loosened import Loosened
 from src.shared.page import Block, Plot, Table, to_html, to_markdown
 from src.shared.paths import (
     BASELINE,
@@ -31,6 +32,7 @@ from src.shared.paths import (
 )
 from src.shared.verdicts import Verdict, met_by_baseline
 
+LESS_STRICT, SHOWN = "## ⚠️ Less strict than before", 30
 MARKDOWN, HTML = REPORT / "report.md", REPORT / "report.html"
 
 
@@ -45,6 +47,7 @@ class Run:
         notes: what else the reader should know.
         seconds: how long each stage that ran took.
         verdicts: the file with the gate's verdicts.
+        loosened: what makes the judgement less strict than main's; None where nobody looked.
     """
 
     failed: tuple[str, ...] = ()
@@ -53,42 +56,7 @@ class Run:
     notes: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     verdicts: Path = VERDICTS
-
-
-def loosened(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """List the bounds that are looser than they were.
-
-    Args:
-        old: the champion's section `gate`; whatever is not a bound in it is ignored.
-        new: this one's.
-    """
-    found, bounds = [], _bounds(new)
-    for (metric, key), was in _bounds(old).items():
-        now = bounds.get((metric, key))
-        if now is None or (now < was if key == "min" else now > was):
-            found.append(f"`gate.{metric}.{key}` from {was} to {'none' if now is None else now}")
-    for metric in sorted(_rejecting(old) - _rejecting(new)):
-        found.append(f"`gate.{metric}.undecided` from reject to pass")
-    return found
-
-
-def _rejecting(gate: Any) -> set[str]:
-    """Return the metrics of which a drop that may be chance is rejected."""
-    bounds = gate if isinstance(gate, dict) else {}
-    return {
-        metric
-        for metric, bound in bounds.items()
-        if isinstance(bound, dict) and bound.get("undecided") == "reject"
-    }
-
-
-def _bounds(gate: Any) -> dict[tuple[str, str], float]:
-    return {
-        (metric, key): value
-        for metric, bound in (gate.items() if isinstance(gate, dict) else ())
-        for key, value in (bound.items() if isinstance(bound, dict) else ())
-        if isinstance(value, int | float)
-    }
+    loosened: tuple[Loosened, ...] | None = None
 
 
 def changes(old: Any, new: Any, name: str = "") -> Iterator[tuple[str, str, str]]:
@@ -315,7 +283,7 @@ def compose(revision: str, run: Run) -> Iterator[Block]:
     rival, unknown = _find_champion(revision)
     settings = partial(_settings, rival, revision)
     yield from part("# ❌ Stopped", lambda: headline(run, verdicts))
-    yield from part("## Bounds", lambda: bound_blocks(*settings()))
+    yield from part(LESS_STRICT, lambda: loosened_blocks(_loosened(run, settings)))
     yield from run.notes
     yield from part("## Metrics", lambda: metric_blocks(rival, unknown, verdicts, notes))
     yield from part(
@@ -324,6 +292,11 @@ def compose(revision: str, run: Run) -> Iterator[Block]:
     yield from part("## Validation", lambda: validation_blocks(_read(VALIDATION)))
     yield from part("## Parameters", lambda: setting_blocks(*settings()))
     yield from part("## Stages", lambda: stage_blocks(run.seconds))
+
+
+def _loosened(run: Run, settings: Callable[[], Sequence[dict[str, Any]]]) -> Sequence[Loosened]:
+    """Return what the workflow has found; on a desk the settings alone are compared."""
+    return loosened.settings(*settings()) if run.loosened is None else run.loosened
 
 
 def _find_champion(revision: str) -> tuple[Champion | None, str]:
@@ -356,10 +329,22 @@ def _parse(path: Path) -> dict[str, Any]:
     return content
 
 
-def bound_blocks(old: dict[str, Any], new: dict[str, Any]) -> Iterator[Block]:
-    """Yield a warning for each bound that is looser than in the champion's settings."""
-    for what in loosened(old.get("gate", {}), new.get("gate", {})):
-        yield f"⚠️ A bound is loosened: {what}"
+def loosened_blocks(found: Sequence[Loosened]) -> Iterator[Block]:
+    """Yield what makes the judgement less strict, what needs a reason first."""
+    if not found:
+        return
+    yield LESS_STRICT
+    rows = [
+        (
+            f"`{one.what}`",
+            one.role or f"{one.was} → {one.now}",
+            one.reason or ("❌ needs a reason" if one.needs_reason else ""),
+        )
+        for one in found[:SHOWN]
+    ]
+    yield Table(("what", "how", "reason"), rows)
+    if len(found) > SHOWN:
+        yield f"... and {len(found) - SHOWN} more"
 
 
 def metric_blocks(

@@ -20,6 +20,7 @@ EVALUATION = Path("metrics/evaluate")
 METRICS = EVALUATION / "metrics.json"
 INTERVALS = EVALUATION / "intervals.json"
 BASELINE = EVALUATION / "baseline.json"
+PROVENANCE = EVALUATION / "provenance.json"
 VERDICTS = Path("metrics/gate.json")
 
 REPORT = Path("report")  # what a run says of itself; Git ignores it

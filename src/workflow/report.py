@@ -5,7 +5,8 @@ It goes into the job's summary as well.
 
 import json
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from src import report
 from src.report import Run
 from src.shared import errors
 from src.shared.errors import UserError
-from src.shared.paths import VERDICTS
+from src.shared.paths import REPORT, VERDICTS
 from src.workflow import state
-from src.workflow.champion import COMPARED, find_base
+from src.workflow.champion import find_base
 from src.workflow.state import PLACES, State
 
 # The steps of the workflow, by their ids.
@@ -34,13 +35,14 @@ STEPS = {
 }
 
 
-def describe(known: State, steps: dict[str, Any], job: str) -> Run:
+def describe(known: State, steps: dict[str, Any], job: str, noted: Sequence[Path] = ()) -> Run:
     """Describe the run for the report.
 
     Args:
         known: what the steps have noted.
         steps: what GitHub says of the job's steps.
         job: what GitHub says of the job so far.
+        noted: the files that the steps have written for the report.
     """
     outcomes = {name: steps.get(name, {}).get("outcome") for name in STEPS}
     failed = next((what for name, what in STEPS.items() if outcomes[name] == "failure"), "")
@@ -51,7 +53,8 @@ def describe(known: State, steps: dict[str, Any], job: str) -> Run:
         trained=not steps or outcomes["repro"] == "success",
         notes=tuple(_notes(known)),
         seconds=known.seconds,
-        verdicts=_newest(),
+        verdicts=_newest([VERDICTS, *noted]),
+        loosened=tuple(known.loosened),
     )
 
 
@@ -64,19 +67,24 @@ def _notes(known: State) -> Iterator[str]:
         yield f"Pushed to {known.pushed}, which holds every output"
 
 
-def _newest() -> Path:
-    judged = [path for path in (COMPARED, VERDICTS) if path.exists()]
+def _newest(paths: Iterable[Path]) -> Path:
+    judged = [path for path in paths if path.name == VERDICTS.name and path.exists()]
     return max(judged, key=lambda path: path.stat().st_mtime, default=VERDICTS)
 
 
 def main() -> None:
     """Write the report and add it to the job's summary."""
     steps = json.loads(os.environ.get("STEPS") or "{}")
+    noted: list[Path] = []
     try:
         known = state.read()
-    except UserError as error:  # which is worth a report as well
+        noted = [path for path in (state.path(), state.compared()) if path.exists()]
+    except (UserError, OSError) as error:  # which is worth a report as well
         known = State(problem=str(error))
-    report.write(find_base(), describe(known, steps, os.environ.get("JOB_STATUS", "")))
+    run = describe(known, steps, os.environ.get("JOB_STATUS", ""), noted)
+    report.write(known.champion or find_base(), run)
+    for path in noted:  # for people: nothing reads them there
+        shutil.copyfile(path, REPORT / path.name)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(summary).open("a", encoding="utf-8") as file:
             file.write(report.MARKDOWN.read_text("utf-8"))

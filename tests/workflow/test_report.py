@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.report import changes, draw, headline, loosened, metric_rows, plot_blocks
+from src.report import changes, draw, headline, metric_rows, plot_blocks
 from src.shared.page import Block, Plot, Table, to_html, to_markdown
 from src.workflow.report import describe
 from src.workflow.state import State
@@ -23,36 +23,6 @@ PASSED = {
 }
 FAILED = PASSED | {"value": 0.8, "passed": False, "reason": "too low"}
 TRAINED = {"repro": {"outcome": "success"}}
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "said"),
-    [
-        ({"a": {"min": 0.9}}, {"a": {"min": 0.9}}, []),
-        ({"a": {"min": 0.9}}, {"a": {"min": 0.95}, "b": {"min": 1}}, []),
-        ({"a": {"min": 0.9}}, {"a": {"min": 0.8}}, ["`gate.a.min` from 0.9 to 0.8"]),
-        ({"a": {"max": 5}}, {"a": {"max": 6}}, ["`gate.a.max` from 5 to 6"]),
-        ({"a": {"max": 5}}, {"a": {"max": 4}}, []),
-        ({"a": {"min": 0.9}}, {"b": {"min": 0.9}}, ["`gate.a.min` from 0.9 to none"]),
-        (
-            {"a": {"min": 1, "max_drop": 0.1}},
-            {"a": {"min": 1, "max_drop": 0.2}},
-            ["`gate.a.max_drop` from 0.1 to 0.2"],
-        ),
-        (
-            {"a": {"min": 1, "undecided": "reject"}},
-            {"a": {"min": 1}},
-            ["`gate.a.undecided` from reject to pass"],
-        ),
-        ({}, {"a": {"min": 0.9}}, []),
-        # What is no bound: the pipeline refuses it, and the report says so.
-        ({"a": 0.9, "b": {"min": "x"}}, {"a": {"min": 0.9}}, []),
-        ({"a": {"min": 0.9}}, {"a": 0.9}, ["`gate.a.min` from 0.9 to none"]),
-        (None, None, []),
-    ],
-)
-def test_loosened_bounds(old, new, said):
-    assert loosened(old, new) == said
 
 
 def test_the_verdict_comes_first():

@@ -14,7 +14,7 @@ from src.shared import params
 from src.shared.measure import Predictions
 from src.shared.paths import METRICS, PREDICTIONS
 from src.shared.predictions import as_frame
-from src.workflow import champion
+from src.workflow import champion, state
 from tests.dvc_runs import call, commit, git
 from tests.projects import settings_of, write_settings
 
@@ -64,7 +64,7 @@ def check(monkeypatch, capsys) -> tuple[int, dict[str, Any], str]:
     """Run the metrics check; return its status, the verdict on accuracy, and what it printed."""
     monkeypatch.setattr(sys, "argv", ["champion", "main"])
     status = champion.main()
-    told, out = json.loads(champion.COMPARED.read_text()), capsys.readouterr().out
+    told, out = json.loads(state.compared().read_text()), capsys.readouterr().out
     assert all(note in out for note in told["notes"])
     (verdict,) = told["verdicts"]
     return status, verdict, out
