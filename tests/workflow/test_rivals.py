@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.shared import params
+from src.shared import files, params
 from src.shared.measure import Predictions
-from src.shared.paths import METRICS, PREDICTIONS
+from src.shared.paths import METRICS, MODEL, PREDICTIONS, PROVENANCE
 from src.shared.predictions import as_frame
 from src.workflow import champion, state
 from tests.dvc_runs import call, commit, git
@@ -53,11 +53,14 @@ def model(wrong: range, *, rows: range = range(ROWS), cached: bool = True) -> No
     if cached:
         (CACHE / md5[:2]).mkdir(parents=True, exist_ok=True)
         (CACHE / md5[:2] / md5[2:]).write_bytes(content)
-    out = {"path": PREDICTIONS.as_posix(), "md5": md5}
-    lock = {"stages": {"evaluate": {"cmd": "x", "outs": [out]}}}
-    Path("dvc.lock").write_text(json.dumps(lock))
     METRICS.parent.mkdir(parents=True, exist_ok=True)
     METRICS.write_text(json.dumps({"accuracy": float(np.mean(predicted == actual))}))
+    hashes = {path.as_posix(): files.md5(path) for path in (PREDICTIONS, METRICS)}
+    outs = "".join(f"    - path: {path}\n      md5: {md5}\n" for path, md5 in hashes.items())
+    Path("dvc.lock").write_text(f"stages:\n  evaluate:\n    cmd: x\n    outs:\n{outs}")
+    MODEL.write_text("a model")
+    hashes[MODEL.as_posix()] = files.md5(MODEL)
+    PROVENANCE.write_text(json.dumps(hashes))
 
 
 def check(monkeypatch, capsys) -> tuple[int, dict[str, Any], str]:
