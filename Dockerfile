@@ -14,7 +14,7 @@ RUN /app/.venv/bin/python -m compileall -q -j 0 /app
 
 FROM ${PYTHON}
 COPY --from=packages /app /app
-COPY models/model.joblib models/model.json /app/models/
+COPY models/model.joblib models/model.json models/README.md /app/models/
 COPY metrics/evaluate/metrics.json /app/metrics/evaluate/
 ARG COMMIT
 ARG MODEL

@@ -27,7 +27,7 @@ NEW := $(filter-out $(DATA),$(wildcard data/raw.csv data/raw.parquet))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help repro test unit lint format schema plots report environment lock clean venv
+.PHONY: help repro test unit lint format schema plots report card environment lock clean venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,7 +40,7 @@ repro: $(DATA) $(NEW:%=%.dvc) data/schema.yaml $(PIPELINE) ## pull the data, the
 # Equal times say that the two agree.
 .PRECIOUS: $(DATA)
 $(DATA): %: %.dvc | $(PIPELINE)
-	@$(PY) -m dvc checkout --quiet $< || \
+	@{ $(PY) -m dvc checkout --quiet $< && test -e $@; } || \
 		$(if $(wildcard data/remote),$(PY) -m dvc pull --quiet --remote embedded $< ||) $(PY) -m dvc pull $<
 	@touch -r $@ $<
 
@@ -73,8 +73,12 @@ schema: $(PIPELINE) ## propose data/schema.yaml from the data
 plots: $(PIPELINE) ## draw the plots into dvc_plots/index.html
 	@$(PY) -m dvc plots show
 
+REPORT := src.report
 report: $(PIPELINE) ## write report/report.md and report/report.html of the last run
-	@$(PY) -m src.report
+	@$(PY) -m $(REPORT)
+
+card: $(PIPELINE) ## write the model's card, models/README.md
+	@$(PY) -m src.card
 
 environment: $(DEV) ## install what every other target needs
 

@@ -15,7 +15,7 @@ from pathlib import Path
 ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
 RAW = Path(ANSWERS["__raw"])
 DATA = Path(f".{RAW.name}.new")  # where pre_gen_project left it
-TEXT_CLASSES = Path(".classes-are-text")  # likewise
+POSITIVE = Path(".positive")  # likewise, as JSON
 CRUFT = "_commit" in ANSWERS
 
 # `cruft update` and `cruft diff` generate the project again in a temporary folder, to compare.
@@ -78,15 +78,16 @@ def unused() -> Iterator[str]:
         yield f"requirements/{remote}.txt"
 
 
-def quote_class() -> None:
-    """Let the positive class be text in params.yaml, where the target's column is."""
-    if TEXT_CLASSES.exists():
-        TEXT_CLASSES.unlink()
-        path = Path("params.yaml")
-        line = re.compile(r"^  positive: ([\w.-]+)(?=  #)", re.MULTILINE)
+def set_positive() -> None:
+    """Let the positive class in params.yaml be a number, a truth value or text as its column is."""
+    if POSITIVE.exists():
+        label, path = POSITIVE.read_text(encoding="utf-8"), Path("params.yaml")
+        POSITIVE.unlink()
         text = path.read_text(encoding="utf-8")
-        if ANSWERS["positive"]:
-            text = line.sub(r'  positive: "\1"', text, count=1)
+        # Text that does not look like something else stands there as it is wanted.
+        old = r"[0-9.-]+|true|false" if label.startswith('"') else ".*"
+        line = re.compile(rf"(?mi)^(  positive: )({old})(?=  # the class)")
+        text = line.sub(lambda found: found[1] + label, text, count=1)
         path.write_text(text, encoding="utf-8", newline="\n")
 
 
@@ -142,7 +143,7 @@ def main() -> int:
         )
         return 1
     tidy()
-    quote_class()
+    set_positive()
     if DATA.exists():
         RAW.parent.mkdir(exist_ok=True)
         DATA.replace(RAW)

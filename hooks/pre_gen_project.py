@@ -4,8 +4,8 @@ It runs in the project's folder, which is still empty, under the Python that run
 it uses the standard library only. Data of one's own that passes is left here as .raw.csv.new.
 """
 
+import codecs
 import contextlib
-import csv
 import json
 import os
 import re
@@ -14,18 +14,44 @@ import sys
 import tempfile
 import time
 import unicodedata
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from itertools import chain, islice
 from pathlib import Path
+from textwrap import fill
+from types import ModuleType
+from typing import Any
 
 # Jinja escapes quotes and all that is not ASCII: nothing in an answer can end this string.
-CONTEXT = json.loads(r"""{{ cookiecutter | tojson }}""")  # {% raw %}
+CONTEXT = json.loads(r"""{{ cookiecutter | tojson }}""")
+# The source of modules that the pipeline reads tables with, from local_extensions.py.
+SHARED = json.loads(r"""{{ shared | tojson }}""")  # {% raw %}
+
+if sys.version_info < (3, 11):  # noqa: UP036 - Cookiecutter may run under any
+    sys.exit("Nothing was generated: run Cookiecutter under Python 3.11 or a later one.")
+for name, source in SHARED.items():
+    module = sys.modules[name] = ModuleType(name)
+    exec(compile(source, name, "exec"), module.__dict__)  # noqa: S102 - the template's own
+from src.shared.fields import BLANKS, Format, Kind, infer, read  # noqa: E402
+from src.shared.lines import RefusedError, rows_of  # noqa: E402
+
 ANSWERS = {key: str(value) for key, value in CONTEXT.items() if not key.startswith("_")}
 RAW = Path(CONTEXT["__raw"]).name
 DATA = Path(f".{RAW}.new")  # until post_gen_project puts it in place
-TEXT_CLASSES = Path(".classes-are-text")
+POSITIVE = Path(".positive")  # for post_gen_project: the positive class as JSON
 
 # Of a download: how large, how long in all, how long without a byte.
 MOST_BYTES, MOST_SECONDS, PATIENCE = 1_000_000_000, 600, 60
+
+# From this share of the rows on, the most frequent class decides what accuracy is.
+FREQUENT = 0.8
+# Fewer rows of a class than this do not give one to each of five folds, and one to the test.
+FEWEST = 6
+
+MOST_LOOKED_AT = 1000  # rows, for decimal commas
 
 # `cruft update` and `cruft diff` generate the project again in a temporary folder, without data.
 UPDATING = "_commit" in CONTEXT and (
@@ -38,9 +64,17 @@ UPDATING = "_commit" in CONTEXT and (
 METRICS: dict[str, dict[str, tuple[str, float | str, float | str]]] = CONTEXT["_metrics"]
 SCHEMES = {"s3": "s3", "gcs": "gs", "azure": "azure", "ssh": "ssh"}
 
-# What pyarrow, which reads the table in the pipeline, takes for a missing value.
-MISSING = {"", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND"}
-MISSING |= {"1.#QNAN", "N/A", "NA", "NULL", "NaN", "n/a", "nan", "null"}
+# What the values of a Parquet file are; a truth value is an int as well.
+KINDS: dict[type, Kind] = {bool: "boolean", int: "whole", float: "number", Decimal: "number"}
+KINDS |= {date: "date"}
+
+NUMBERS = ("whole", "number")
+
+# What tells more than accuracy where one class is frequent.
+TELLS_MORE = {
+    "binary": "roc_auc, average_precision or f1",
+    "multiclass": "balanced_accuracy or f1_macro",
+}
 
 Problems = Iterator[tuple[str, str]]
 
@@ -48,7 +82,7 @@ Problems = Iterator[tuple[str, str]]
 def text_problems() -> Problems:
     """Find answers that cannot be written into the project's files."""
     for key, answer in ANSWERS.items():
-        if plain(answer) != answer:
+        if plain(answer) != answer and (key, answer) != ("separator", "\t"):
             yield key, "one line of text, without control characters"
     for key in ("project_name", "description", "author"):
         if not ANSWERS[key].strip():
@@ -80,6 +114,26 @@ def slug_problems() -> Problems:
     elif not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?", slug):
         allowed = "a folder name of up to 100 letters, digits, - _ . (not - _ . at either end)"
         yield "project_slug", allowed
+
+
+def format_problems() -> Problems:
+    """Find a format that no CSV file has."""
+    if not re.fullmatch(r"\t|\\t|[ -~]", ANSWERS["separator"]) or ANSWERS["separator"] in '."\\':
+        yield "separator", r"one sign, such as ; or \t for a tab"
+    elif ANSWERS["separator"] == ANSWERS["decimal"]:
+        yield "separator", "another sign than decimal"
+    try:
+        codecs.lookup(ANSWERS["encoding"])
+    except (LookupError, ValueError):
+        yield "encoding", "an encoding that Python knows, such as utf-8 or cp1252"
+
+
+def form() -> Format:
+    """Return how the data file is written, as the answers say."""
+    missing = (text.strip() for text in ANSWERS["missing"].split(","))
+    separator = ANSWERS["separator"].replace(r"\t", "\t")
+    decimal, encoding = ANSWERS["decimal"], ANSWERS["encoding"]
+    return Format(separator, decimal, encoding, tuple(text for text in missing if text))
 
 
 def gate_problems() -> Problems:
@@ -117,10 +171,28 @@ def remote_problems() -> Problems:
 
 def demo_problems() -> Problems:
     """Find answers that do not fit the demo's data."""
-    allowed = {"task": ["binary"], "target": ["diagnosis"], "positive": ["malignant", "benign"]}
+    allowed = {
+        "task": ["binary"],
+        "target": ["diagnosis"],
+        "positive": ["malignant", "benign"],
+        "separator": [","],
+        "decimal": ["."],
+        "encoding": ["utf-8"],
+        "missing": [""],
+    }
     for key, values in allowed.items():
         if ANSWERS[key] not in values:
-            yield key, f"with the demo's data {' or '.join(values)} (or give data of your own)"
+            only = " or ".join(values) or "nothing"
+            yield key, f"with the demo's data {only} (or give data of your own)"
+
+
+def positive_problems() -> Problems:
+    """Find a positive class that is missing, or that the task does not have."""
+    task, positive = ANSWERS["task"], ANSWERS["positive"]
+    if task == "binary" and not positive:
+        yield "positive", "the class that counts as positive"
+    elif task != "binary" and positive:
+        yield "positive", f"nothing, as {task} has no positive class"
 
 
 def fetch(source: str) -> Path:
@@ -172,34 +244,64 @@ def download(url: str) -> None:
         raise ValueError(f"a whole file; {size:,} of {announced:,} bytes came: try again")
 
 
-def read_target(path: Path) -> tuple[list[str], set[str]]:
-    """Read the names of the columns, and the target's values without the missing ones.
+@dataclass
+class Table:
+    """What is known of the data file.
+
+    Attributes:
+        header: the names of its columns.
+        counts: how often each value of the target occurs, without the missing ones; None where
+            that could not be read.
+        kind: what the values are.
+        missing: rows without the target.
+        commas: columns whose values seem to be numbers with a decimal comma, each with a value.
+    """
+
+    header: list[str]
+    counts: Counter[str] | None = None
+    kind: Kind = "text"
+    missing: int = 0
+    commas: dict[str, str] = field(default_factory=dict)
+
+
+def read_table(path: Path) -> Table:
+    """Read the names of the columns, and what the target holds.
 
     Raises:
         ValueError: the file cannot be read as a table; the message says what is allowed.
+        RefusedError: it is not written as the answers say.
     """
-    target = ANSWERS["target"]
     if path.suffix.lower() == ".parquet":
-        return read_parquet_target(path)
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file)
-            first = next(filter(None, rows), [])  # the pipeline skips blank lines too
-            header = [name.strip() for name in first]
-            at = header.index(target) if target in header else None
-            values = set() if at is None else {row[at].strip() for row in rows if len(row) > at}
-    except UnicodeDecodeError:
-        raise ValueError("a file in UTF-8") from None
-    except csv.Error as error:
-        raise ValueError(f"a CSV file that can be read: {error}") from None
+        return read_parquet(path)
+    written = form()
+    rows = rows_of(path, written)
+    header = [name.strip(BLANKS) for name in next(rows)]
     if not header:
         raise ValueError("a file with a header line; this file is empty")
-    if len(header) == 1 and (sign := re.search(r"[;\t|]", header[0])):
-        raise ValueError(f"a file with commas between its columns; this file has {sign[0]!r}")
-    return header, values - MISSING
+    first = list(islice(rows, MOST_LOOKED_AT))
+    if not first:
+        raise ValueError("a file with rows below its header")
+    table = Table(header)
+    for name, texts in zip(header, zip(*first, strict=True), strict=True):
+        known = {text.strip(BLANKS) for text in texts} - written.absent
+        if infer(known, written.decimal) == "text" and has_commas(known):
+            table.commas[name] = min(known, key=lambda text: ("," not in text, text))
+    if ANSWERS["target"] in header:
+        at = header.index(ANSWERS["target"])
+        table.counts = Counter(row[at].strip(BLANKS) for row in chain(first, rows))
+        table.missing = sum(table.counts.pop(text, 0) for text in written.absent)
+        table.kind = infer(table.counts, written.decimal)
+    else:
+        deque(rows, maxlen=0)  # to the end, for lines that have other columns
+    return table
 
 
-def read_parquet_target(path: Path) -> tuple[list[str], set[str]]:
+def has_commas(values: Collection[str]) -> bool:
+    """Say whether values that are no numbers are such with decimal commas."""
+    return form().decimal == "." and infer(values, ",") in NUMBERS
+
+
+def read_parquet(path: Path) -> Table:
     """Read a Parquet file's target. Without pyarrow, only look for its name.
 
     Raises:
@@ -212,17 +314,28 @@ def read_parquet_target(path: Path) -> tuple[list[str], set[str]]:
         from pyarrow import parquet
     except ImportError:
         found = ANSWERS["target"].encode() in read_footer(path)
-        return [ANSWERS["target"]] if found else [], set()
+        return Table([ANSWERS["target"]] if found else [])
     try:
-        header = parquet.read_schema(path).names
-        column = parquet.read_table(path, columns=[ANSWERS["target"]]) if header else None
+        table = Table(parquet.read_schema(path).names)
+        columns = parquet.read_table(path, columns=[ANSWERS["target"]])
     except (OSError, ValueError) as error:
         raise ValueError(f"a Parquet file that can be read: {error}") from None
-    values = column.column(0).unique().to_pylist() if column and column.num_columns else []
-    if any(isinstance(value, str | bytes) for value in values):
-        TEXT_CLASSES.touch()
-    # NaN, which Parquet files may hold beside null, is not equal to itself.
-    return header, {str(value) for value in values if value is not None and value == value}
+    if columns.num_columns:
+        table.counts = Counter()
+        for one in columns.column(0).value_counts().to_pylist():
+            value = one["values"]
+            # NaN, which Parquet files may hold beside null, is not equal to itself.
+            if value is not None and value == value:
+                kinds = (kind for type_, kind in KINDS.items() if isinstance(value, type_))
+                table.kind = next(kinds, "text")
+                text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+                table.counts[text.strip(BLANKS)] += one["counts"]
+        for text in ("", *form().missing):
+            table.counts.pop(text, None)
+        table.missing = columns.num_rows - table.counts.total()
+        if table.kind in NUMBERS:  # beyond 64 bits they are text
+            table.kind = infer(table.counts)
+    return table
 
 
 def read_footer(path: Path) -> bytes:
@@ -238,32 +351,28 @@ def read_footer(path: Path) -> bytes:
         return file.read(length)
 
 
-def own_data_problems(path: Path) -> Problems:
+def unlike_format(refused: RefusedError) -> Problems:
+    """Name the answers that a file which could not be read seems to want."""
+    if not refused.settings:
+        yield "data", f"a table that can be read; {refused}"
+    for key, value in refused.settings.items():
+        why = f"the file {refused}".replace("the file the file", "the file")
+        why = "the file seems to hold decimal commas" if key == "decimal" else why
+        yield key, f"{value!r}, as {why}{'; or a file in UTF-8' * (key == 'encoding')}"
+
+
+def table_problems(table: Table) -> Problems:
     """Find answers that do not fit a data file."""
     task, target, positive = ANSWERS["task"], ANSWERS["target"], ANSWERS["positive"]
-    if task == "binary" and not positive:
-        yield "positive", "the class that counts as positive"
-    elif task != "binary" and positive:
-        yield "positive", f"nothing, as {task} has no positive class"
-    try:
-        header, values = read_target(path)
-    except ValueError as error:
-        yield "data", str(error)
-        return
+    header = table.header
     if twice := sorted({name for name in header if header.count(name) > 1}):
         yield "data", f"a file whose columns have different names; repeated: {shown(twice)}"
     if not target or target not in header:
         yield "target", f"a column: {shown(header)}" if header else "a column of the file"
-    elif values:
-        yield from value_problems(task, positive, values)
-        if any(is_code(value) for value in values):
-            TEXT_CLASSES.touch()  # for post_gen_project: so 1 is the text "1" in params.yaml
-
-
-def is_code(value: str) -> bool:
-    """Say whether a class makes its column text: it is no number, or has a leading zero."""
-    truth = value.lower() in ("true", "false")
-    return not truth and (not is_number(value) or bool(re.match(r"-?0\d", value)))
+    elif table.counts:
+        yield from value_problems(task, positive, table.counts, table.kind)
+    elif table.counts is not None:
+        yield "target", "a column that holds values"
 
 
 def shown(names: list[str]) -> str:
@@ -275,61 +384,123 @@ def shown(names: list[str]) -> str:
     return listed if len(listed) < 400 else f"{listed[:400]}, ..."
 
 
-def value_problems(task: str, positive: str, values: set[str]) -> Problems:
-    """Find a task that does not fit the target's values."""
-    numeric = all(is_number(value) for value in values)
+def value_problems(task: str, positive: str, counts: Counter[str], kind: Kind) -> Problems:
+    """Find a task, or a class, that does not fit the target's values.
+
+    Args:
+        task: the answer.
+        positive: the answer.
+        counts: how often each value occurs.
+        kind: what they are.
+    """
+    values, numeric = sorted(counts), kind in NUMBERS
+    if kind == "date":
+        yield "target", "a column of classes or numbers, not of dates"
+        return
     if task == "regression":
         if not numeric:
-            yield "task", "binary or multiclass, as the target holds text"
+            yield from number_problems(values)
         return
-    fractions = numeric and any(not float(value).is_integer() for value in values)
-    if len(values) < 2:
+    labels = {label for value in values if (label := _value(value, kind)) is not None}
+    fractions = numeric and any(label % 1 for label in labels)
+    if len(labels) < 2:
         yield "target", "a column with more than one value"
-    elif task == "binary" and len(values) > 2:
-        other = "regression" if fractions or (numeric and len(values) > 20) else "multiclass"
-        yield "task", f"{other}, as the target has {len(values)} different values"
-    elif fractions and len(values) > 2:
-        yield "task", f"regression, as the target's {len(values)} values are numbers with fractions"
-    elif task == "binary" and positive and not any(same(positive, value) for value in values):
-        yield "positive", " or ".join(sorted(values))
+    elif task == "binary" and len(labels) > 2:
+        other = "regression" if fractions or (numeric and len(labels) > 20) else "multiclass"
+        some = f": {shown(values[:5])}{', ...' if len(values) > 5 else ''}"
+        absent = "" if numeric else "; or say in missing which of them stand for a missing value"
+        yield "task", f"{other}, as the target has {len(labels)} different values{some}{absent}"
+    elif fractions and len(labels) > 2:
+        yield "task", f"regression, as the target's {len(labels)} values are numbers with fractions"
+    elif task == "binary" and positive:
+        with contextlib.suppress(ValueError):
+            if (label := _value(positive, kind)) in labels:
+                POSITIVE.write_text(json.dumps(label), encoding="utf-8")
+                return
+        yield "positive", " or ".join(values)
 
 
-def same(one: str, other: str) -> bool:
-    """Return whether two texts name the same class, as 1 and 1.0 do."""
-    return one == other or (is_number(one) and is_number(other) and float(one) == float(other))
+def _value(text: str, kind: Kind) -> Any:
+    return read(text, kind, (), form().decimal)
 
 
-def is_number(text: str) -> bool:
-    """Return whether a text is a number."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def number_problems(values: list[str]) -> Problems:
+    """Say what to do where a number is to be predicted, and the values are not all numbers."""
+    if has_commas(values):
+        yield "decimal", f"',', as the target holds {shown(values[:3])}"
+        return
+    odd = [value for value in values if infer([value], form().decimal) not in NUMBERS]
+    if len(odd) < len(values) / 2:
+        few = f"{shown(odd[:5])}{', ...' if len(odd) > 5 else ''}"
+        yield "missing", f"{few}, if that stands for a missing value; the other values are numbers"
+    else:
+        yield "task", f"binary or multiclass, as the target holds no numbers: {shown(values[:3])}"
+
+
+def hints(table: Table) -> Iterator[str]:
+    """Say where the first run will stop and what helps, and what accuracy will not tell."""
+    task, target, counts = ANSWERS["task"], plain(ANSWERS["target"]), table.counts
+    if nameless := [at for at, name in enumerate(table.header, start=1) if not name]:
+        yield f'column {nameless[0]} has no name; set `drop: [""]` under data in params.yaml.'
+    rows = table.missing + (counts.total() if counts else 0)
+    if table.missing:
+        yield (
+            f"{target} is missing in {table.missing:,} of {rows:,} rows; to leave them out, set "
+            "`missing_target: drop` under data in params.yaml."
+        )
+    if counts and task in TELLS_MORE:
+        (label, most), (rare, least) = counts.most_common()[0], counts.most_common()[-1]
+        if least < FEWEST:
+            yield (
+                f"class '{plain(rare)}' is that of {least} of {rows:,} rows, too few for a test "
+                f"and five folds; to leave such classes out, set `drop_rare_classes: {FEWEST}` "
+                "under data in params.yaml."
+            )
+        share = most / counts.total()
+        if ANSWERS["metric"] == "accuracy" and share >= FREQUENT:
+            yield (
+                f"{share:.1%} of the rows are of class '{plain(label)}', so a model that always "
+                f"says so has an accuracy of {share:.3f}. {TELLS_MORE[task]} as metric would tell "
+                "more."
+            )
+    if table.commas:
+        yield (
+            f"decimal commas, such as {plain(next(iter(table.commas.values())))}, seem to stand in "
+            f"{shown(list(table.commas))}. With decimal '{form().decimal}' that is read as text."
+        )
 
 
 def main() -> int:
     """Check the answers; put the data here if all are right."""
-    problems, source = [*text_problems(), *private_problems(), *slug_problems()], None
+    problems = [*text_problems(), *private_problems(), *slug_problems()]
+    source, noted = None, list[str]()
     if ANSWERS["data"] == "demo":
         problems += demo_problems()
     elif not UPDATING:
+        problems += [*positive_problems(), *(wrong := list(format_problems()))]
         try:
             source = fetch(ANSWERS["data"])
-            problems += own_data_problems(source)
+            if not wrong:
+                table = read_table(source)
+                problems += table_problems(table)
+                noted += hints(table)
+        except RefusedError as refused:
+            problems += unlike_format(refused)
         except ValueError as error:
             problems.append(("data", str(error)))
     problems += [*gate_problems(), *remote_problems()]
     if not problems:
         if source and source != DATA:
             shutil.copyfile(source, DATA)
+        for hint in noted:
+            print("\n" + fill(f"Note: {hint}", 79))
         return 0
     print("Nothing was generated, because these answers are not valid:", file=sys.stderr)
     for key, allowed in problems:
         found = json.dumps(CONTEXT[key], ensure_ascii=False) if CONTEXT[key] else "empty"
-        print(f"  {key} is {found}; allowed: {allowed}", file=sys.stderr)
+        print(f"  {key} is {found}; allowed: {plain(allowed)}", file=sys.stderr)
     DATA.unlink(missing_ok=True)
-    TEXT_CLASSES.unlink(missing_ok=True)
+    POSITIVE.unlink(missing_ok=True)
     remove_folders_above()
     return 1
 

@@ -37,6 +37,7 @@ def transformers() -> list[tuple[str, Any, Any]]:
     return [
         ("numeric", scaled(as_numbers), of_kind("numeric", "boolean")),
         ("date", scaled(date_parts), of_kind("date")),
+        ("hour", scaled(hours), with_time),
         ("categorical", encoded(as_text), of_kind("categorical")),
     ]
 
@@ -101,6 +102,11 @@ def of_kind(*kinds: Kind) -> Callable[[pd.DataFrame], list[str]]:
     return partial(_names_of, kinds=kinds)
 
 
+def with_time(frame: pd.DataFrame) -> list[str]:
+    """Choose the columns of dates in which any row has a time of day."""
+    return [name for name in _names_of(frame, ("date",)) if (time_of_day(frame[name]) > 0).any()]
+
+
 def _names_of(frame: pd.DataFrame, kinds: tuple[Kind, ...]) -> list[str]:
     return [name for name in frame.columns if kind_of(frame[name]) in kinds]
 
@@ -141,12 +147,28 @@ def date_parts(frame: pd.DataFrame) -> pd.DataFrame:
     """Split each date into days since 1970, month (1 to 12) and day of the week (Monday is 0)."""
     parts = {}
     for name in frame.columns:
-        # In microseconds, as nanoseconds end in 2262 and some say 9999-12-31 for "never".
-        date = pd.to_datetime(frame[name]).astype("datetime64[us]")
+        date = as_date(frame[name])
         parts[f"{name}_days"] = (date - pd.Timestamp("1970-01-01")) / pd.Timedelta(days=1)
         parts[f"{name}_month"] = date.dt.month.astype("float64")
         parts[f"{name}_weekday"] = date.dt.day_of_week.astype("float64")
     return pd.DataFrame(parts, index=frame.index)
+
+
+def hours(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the hour of each date, from 0 to below 24; half past ten is 10.5."""
+    parts = {f"{name}_hour": time_of_day(frame[name]) for name in frame.columns}
+    return pd.DataFrame(parts, index=frame.index)
+
+
+def time_of_day(column: pd.Series) -> pd.Series:
+    """Return how many hours after midnight each date is, with NaN for missing."""
+    date = as_date(column)
+    return (date - date.dt.normalize()) / pd.Timedelta(hours=1)
+
+
+def as_date(column: pd.Series) -> pd.Series:
+    """Return dates in microseconds: nanoseconds end in 2262, and some say 9999 for "never"."""
+    return pd.to_datetime(column).astype("datetime64[us]")
 
 
 @dataclass(frozen=True)

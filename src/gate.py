@@ -10,10 +10,10 @@ import os
 
 import msgspec
 
-from src.shared import errors, params, provenance, verdicts
+from src.shared import errors, params, provenance, slices, verdicts
 from src.shared.errors import UserError
 from src.shared.params import Bound
-from src.shared.paths import VERDICTS
+from src.shared.paths import SLICES, VERDICTS
 
 
 def raise_accuracy(bounds: dict[str, Bound], text: str | None) -> dict[str, Bound]:
@@ -43,11 +43,14 @@ def raise_accuracy(bounds: dict[str, Bound], text: str | None) -> dict[str, Boun
 
 
 def main() -> int:
-    """Judge metrics/evaluate/metrics.json, write metrics/gate.json, print the table."""
-    bounds = raise_accuracy(params.load().gate, os.environ.get("MIN_ACCURACY"))
+    """Judge what evaluate measured, write metrics/gate.json, print the table."""
+    settings = params.load()
+    bounds = raise_accuracy(settings.gate, os.environ.get("MIN_ACCURACY"))
     metrics = verdicts.read_metrics()
     provenance.require(with_code=False)  # code that has changed DVC runs itself
-    return verdicts.announce(verdicts.judge(metrics, bounds), VERDICTS)
+    large, left_out = slices.to_judge(SLICES, bounds, settings.evaluate.slice_rows)
+    judged = verdicts.judge(metrics, bounds, slices=large)
+    return verdicts.announce(judged, VERDICTS, left_out=left_out)
 
 
 if __name__ == "__main__":

@@ -107,6 +107,7 @@ def describe(
         ignored=[
             *filter(None, [settings.data.target, settings.prepare.column]),
             *settings.data.drop,
+            *settings.train.leave_out,
         ],
         form=written(settings.data),
         data={TRAIN.as_posix(): files.sha256(TRAIN)},
@@ -206,6 +207,8 @@ def main() -> None:
     if not (isinstance(verdict, dict) and verdict.get("passed") is True):
         raise UserError(f"{VALIDATION.as_posix()}: the data did not pass; run `dvc repro`")
     frame = tables.read_split(TRAIN, *filter(None, [data.target, settings.prepare.column]))
+    for name in train.leave_out:
+        tables.require_column(name, frame.columns, TRAIN, "train.leave_out")
     if settings.prepare.column and splits.find(settings).ordered:
         frame = frame.sort_values(settings.prepare.column, kind="stable", ignore_index=True)
     before = set(sys.modules)
@@ -214,7 +217,8 @@ def main() -> None:
     )
     modules = {path.rpartition(".")[0] for path in paths(train.estimator, train.arguments)}
     require_dependencies(own_files(modules | set(sys.modules) - before))
-    described = features.describe(frame, (data.target, settings.prepare.column, *(data.key or ())))
+    left_out = (data.target, settings.prepare.column, *(data.key or ()), *train.leave_out)
+    described = features.describe(frame, left_out)
     if not described:
         raise UserError(f"{TRAIN.as_posix()}: has no column left to learn from")
     model = features.build_pipeline(described, estimator)

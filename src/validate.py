@@ -1,7 +1,8 @@
 """Stage 2: check both splits against the schema, and for what a schema cannot say."""
 
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -37,7 +38,7 @@ def other_violations(
 
     Yields:
         Too few rows; rows that stand in both splits; target values missing; classes that are
-        missing or too many; columns that are constant, all missing or infinite; drift.
+        missing or too many; columns that are constant, all missing or infinite.
     """
     target, limits = settings.data.target, settings.validate
     for split, frame, least in (
@@ -59,7 +60,6 @@ def other_violations(
             infinite = int(np.isinf(frame[name]).sum())
             if infinite:
                 yield Violation(split, name, "finite", infinite, "inf")
-    yield from drifts(train, test, settings)
 
 
 def overlap(
@@ -87,14 +87,29 @@ def overlap(
 
 
 def blindness(train: pd.DataFrame, test: pd.DataFrame, settings: Params) -> Iterator[Finding]:
-    """Say so where the splits are too small for drift to be seen."""
-    features = feature_names(train, settings)
-    rows = [independent_rows(train, test, name, settings) for name in features]
-    least = min((chance_drift(*each, len(features)) for each in rows), default=0.0)
-    if least >= BLIND:
-        what = f"too few rows to see drift: chance alone makes gaps up to {min(least, 1):.2f}"
-        remedy = "take drift that is not found as not looked for, or get more rows"
-        yield Finding("", what, 0, "", remedy)
+    """Say so where the splits are too small for drift to be seen, in all columns or in some.
+
+    Of text it is seen by either bound: more gaps between shares, or more unseen values.
+    """
+    bounds = {}
+    for name in (features := feature_names(train, settings)):
+        rows = independent_rows(train, test, name, settings)
+        if pd.api.types.is_string_dtype(train[name]):
+            bounds[name] = min(
+                chance_category_drift(train[name], test[name], rows, len(features)),
+                chance_unseen(train[name], rows, len(features)),
+            )
+        else:
+            bounds[name] = min(chance_drift(*rows, len(features)), 1.0)
+    blind = [name for name, bound in bounds.items() if bound >= BLIND]
+    what = "too few rows to see drift: chance alone makes gaps up to"
+    remedy = "take drift that is not found as not looked for, or get more rows"
+    if blind and len(blind) == len(bounds):
+        yield Finding("", f"{what} {min(bounds.values()):.2f}", 0, "", remedy)
+    elif blind:
+        for name in blind:
+            if name not in settings.validate.accept:
+                yield Finding(name, f"{what} {bounds[name]:.2f}", 0, "", remedy)
 
 
 def feature_names(frame: pd.DataFrame, settings: Params) -> list[str]:
@@ -103,24 +118,41 @@ def feature_names(frame: pd.DataFrame, settings: Params) -> list[str]:
     return [name for name in map(str, frame.columns) if name not in roles]
 
 
-def drifts(train: pd.DataFrame, test: pd.DataFrame, settings: Params) -> Iterator[Violation]:
-    """Find the features that lie farther apart in the splits than is allowed and than by chance."""
+@dataclass(frozen=True)
+class Gap:
+    """How far a feature lies apart in the splits: `size` and `allowed`, both from 0 to 1."""
+
+    column: str
+    what: Literal["drift", "unseen values"]
+    size: float
+    allowed: float
+
+
+def gaps(train: pd.DataFrame, test: pd.DataFrame, settings: Params) -> Iterator[Gap]:
+    """Measure for each feature how far it lies apart in the splits.
+
+    More is allowed than params.yaml says where chance alone makes more.
+    """
     limits, features = settings.validate, feature_names(train, settings)
     for name in features:
         rows = independent_rows(train, test, name, settings)
         if pd.api.types.is_string_dtype(train[name]):
             limit = limits.max_category_drift
             chance = chance_category_drift(train[name], test[name], rows, len(features))
-            new = unseen(train[name], test[name])
             most = max(limit, chance_unseen(train[name], rows, len(features)))
-            if new > most:
-                check = f"unseen values at most {most:.2f}"
-                yield Violation("test", name, check, len(test), f"{new:.2f}")
+            yield Gap(name, "unseen values", unseen(train[name], test[name]), most)
         else:
             limit, chance = limits.max_drift, chance_drift(*rows, len(features))
-        gap, allowed = drift(train[name], test[name]), max(limit, chance)
-        if gap > allowed:
-            yield Violation("both", name, f"drift at most {allowed:.2f}", len(test), f"{gap:.2f}")
+        yield Gap(name, "drift", drift(train[name], test[name]), max(limit, chance))
+
+
+def drifts(found: Iterable[Gap], rows: int) -> Iterator[Violation]:
+    """Return the gaps that are larger than is allowed, of a test split of so many rows."""
+    for one in found:
+        if one.size > one.allowed:
+            split = "both" if one.what == "drift" else "test"
+            check = f"{one.what} at most {one.allowed:.2f}"
+            yield Violation(split, one.column, check, rows, f"{one.size:.2f}")
 
 
 def independent_rows(
@@ -210,17 +242,21 @@ def main() -> int:
     test = tables.read_split(TEST, *train.columns)
     schema = read_schema(settings.data.drop)
     repeated, alike = overlap(train, test, settings)
+    found = list(gaps(train, test, settings))
     violations = [
         *schema_violations(schema, train, "train"),
         *schema_violations(schema, test, "test"),
         *other_violations(train, test, settings),
+        *drifts(found, len(test)),
         *repeated,
     ]
+    odd = findings.find(pd.concat([train, test], ignore_index=True), settings)
+    named = {one.column for one in odd}
     warnings = [
-        *findings.find(pd.concat([train, test], ignore_index=True), settings),
+        *odd,
         *findings.leading_zeros(zeros(), settings),
         *alike,
-        *blindness(train, test, settings),
+        *(one for one in blindness(train, test, settings) if one.column not in named),
     ]
     report = {
         "passed": not violations,
@@ -228,6 +264,7 @@ def main() -> int:
         "test_rows": len(test),
         "violations": [asdict(violation) for violation in violations],
         "warnings": [asdict(warning) for warning in warnings],
+        "gaps": [rounded(one) for one in found],
     }
     with files.replacing(VALIDATION) as (draft,):
         files.write_json(draft, report)
@@ -242,6 +279,11 @@ def main() -> int:
         )
     print(f"{len(train)} + {len(test)} rows, {train.shape[1]} columns: no violations")
     return 0
+
+
+def rounded(gap: Gap) -> dict[str, Any]:
+    """Return a gap as JSON has it, with digits that are the same on every machine."""
+    return asdict(gap) | {"size": round(gap.size, 4), "allowed": round(gap.allowed, 4)}
 
 
 def zeros() -> dict[str, int]:

@@ -109,8 +109,23 @@ def settings_of(task: str = "binary", **sections: dict[str, Any]) -> dict[str, A
             "max_category_drift": 0.25,
             "accept": [],
         },
-        "train": {"estimator": estimator, "arguments": arguments, "folds": 3, "seed": 1},
-        "evaluate": {"resamples": 100, "seed": 1},
+        "train": {
+            "estimator": estimator,
+            "arguments": arguments,
+            "folds": 3,
+            "seed": 1,
+            "leave_out": [],
+        },
+        "evaluate": {
+            "resamples": 100,
+            "seed": 1,
+            "metric": None,
+            "slices": [],
+            "slice_rows": 30,
+            "importance_repeats": 2,
+            "importance_rows": 500,
+            "gate_rows": 30,
+        },
         "gate": {metric: {"min": 0.2}},
     }
     for section, keys in sections.items():

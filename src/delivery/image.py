@@ -10,6 +10,7 @@ import os
 import re
 import sys
 
+from src import card
 from src.delivery.docker import docker, inspect, project, python
 from src.shared import errors, files, provenance, sidecar
 from src.shared.errors import UserError
@@ -38,6 +39,7 @@ def build(repository: str) -> str:
     if not MODEL.exists() or files.sha256(MODEL) != model:
         raise UserError(f"{MODEL.as_posix()}: not what its sidecar describes; run `dvc repro`")
     provenance.require_passed()
+    card.write()
     commit = git("rev-parse", "HEAD")
     name = f"{repository}:{commit}"
     # For an engine that needs, say, a mirror of the base image or a network of its own.

@@ -24,7 +24,7 @@ from src.shared import files, sidecar
 from src.shared.errors import UserError
 from src.shared.model import load_model, require_versions, versions
 from src.shared.paths import METRICS, MODEL, SIDECAR
-from src.shared.sidecar import Sidecar
+from src.shared.sidecar import Feature, Sidecar
 
 # A body larger than this is checked in a thread, so that other requests need not wait.
 LARGE_BODY = 50_000
@@ -226,7 +226,7 @@ def make_app(service: Service) -> FastAPI:
         description="Send a record, a list of records, or CSV with a header line.",
     )
 
-    @app.post("/predict", openapi_extra=describe(service.sidecar))
+    @app.post("/predict", openapi_extra=describe(service.sidecar, service.limits.strict))
     async def predict(request: Request) -> Response:
         """Predict one row or many."""
         return as_json(await service.predict(request))
@@ -272,17 +272,15 @@ def make_app(service: Service) -> FastAPI:
     return app
 
 
-def describe(known: Sidecar) -> dict[str, Any]:
-    """Return the description of /predict for OpenAPI, with the sidecar's example."""
-    types = {"numeric": "number", "boolean": "boolean", "date": "string", "categorical": "string"}
-    fields: dict[str, Any] = {}
-    for feature in known.features:
-        kind = "integer" if feature.dtype.startswith("int") else types[feature.kind]
-        fields[feature.name] = {"type": [kind, "null"]}
-        if values := known.categories.get(feature.name):
-            fields[feature.name]["enum"] = [*values, None]
-        if feature.kind == "date":
-            fields[feature.name]["format"] = "date-time"
+def describe(known: Sidecar, strict: bool) -> dict[str, Any]:
+    """Return the description of /predict for OpenAPI, with the sidecar's example.
+
+    Args:
+        known: the model's sidecar.
+        strict: whether what the train split did not have is refused; otherwise the description
+            names what it had, and allows more.
+    """
+    fields = {feature.name: _describe(feature, known, strict) for feature in known.features}
     record = {
         "type": "object",
         "properties": fields,
@@ -316,3 +314,20 @@ def describe(known: Sidecar) -> dict[str, Any]:
         }
         | {str(status): {"description": text} for status, text in refused.items()},
     }
+
+
+def _describe(feature: Feature, known: Sidecar, strict: bool) -> dict[str, Any]:
+    """Return the JSON schema of a field."""
+    types = {"numeric": "number", "boolean": "boolean", "date": "string", "categorical": "string"}
+    kind, values = types[feature.kind], known.categories.get(feature.name)
+    whole = feature.dtype.lower().startswith("int")
+    schema: dict[str, Any] = {"type": ["integer" if whole and strict else kind, "null"]}
+    if feature.kind == "date":
+        schema["format"] = "date-time"
+    if values and strict:
+        schema["enum"] = [*values, None]
+    elif values:
+        schema["examples"] = values
+    if not strict and (values or whole):
+        schema["description"] = f"{'Another value' if values else 'A fraction'} gets a warning."
+    return schema

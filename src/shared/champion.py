@@ -13,8 +13,9 @@ from src.shared import revisions
 from src.shared.errors import UserError
 from src.shared.git import read_all
 from src.shared.params import Bound
-from src.shared.paths import DVC_LOCK, METRICS, PARAMS
+from src.shared.paths import DVC_LOCK, METRICS, PARAMS, SLICES
 from src.shared.revisions import Place
+from src.shared.slices import Slice, enough, parse
 from src.shared.verdicts import judge, worse
 
 
@@ -66,22 +67,24 @@ def find(revision: str, without: Collection[str] = ()) -> Champion | None:
         UserError: there are models, but none that passed; or the history cannot be read.
     """
     # Another dvc.lock names other predictions, though the metrics may be the same.
-    paths = METRICS.as_posix(), PARAMS.as_posix(), DVC_LOCK.as_posix()
+    paths = [path.as_posix() for path in (METRICS, PARAMS, DVC_LOCK)]
     places = revisions.history(revision, *paths)
-    texts = iter(read_all([place.path(path) for place in places for path in paths]))
+    read = [*paths, SLICES.as_posix()]
+    texts = iter(read_all([place.path(path) for place in places for path in read]))
     found: Champion | None = None
     models = 0
-    for place, *held in zip(places, texts, texts, texts, strict=False):
-        metrics_text, params_text, lock = held
+    for place, metrics_text, params_text, lock, slices_text in zip(
+        places, texts, texts, texts, texts, strict=False
+    ):
         models += metrics_text is not None
         metrics, bounds = _metrics(metrics_text), _bounds(params_text)
         if metrics is None or not bounds or place.commit in without:
             continue
         if not _names(lock, metrics_text):  # written by hand
             continue
-        if all(
-            verdict.passed for verdict in judge(metrics, bounds, found.metrics if found else None)
-        ):
+        before = found.metrics if found else None
+        slices = _slices(slices_text, params_text)
+        if all(verdict.passed for verdict in judge(metrics, bounds, before, slices=slices)):
             best = _best(found.best if found else {}, Champion(place, metrics), bounds)
             found = Champion(place, metrics, best)
     if models and not found:
@@ -121,6 +124,15 @@ def _metrics(text: str | None) -> dict[str, Any] | None:
     except ValueError:
         return None
     return content if isinstance(content, dict) else None
+
+
+def _slices(text: str | None, params_text: str | None) -> list[Slice] | None:
+    """Read the slices of a commit that are large enough; None where it has none to read."""
+    try:
+        fewest = revisions.parse_yaml(params_text or "")["evaluate"]["slice_rows"]
+        return enough(parse(json.loads(text or "null")), fewest)[0]
+    except (TypeError, KeyError, ValueError):
+        return None
 
 
 @cache  # few commits change the bounds

@@ -1,7 +1,8 @@
 """One field of CSV as a value: what stands for a missing one, what is a number, a date.
 
 The one place that says so: the pipeline reads whole columns by the same patterns (columns.py), the
-service and the check of a new project's data read field by field. Only the standard library.
+service and the template's check of a new project's data read field by field. Only the standard
+library.
 """
 
 import math
@@ -86,9 +87,44 @@ def read(
     return _date(text) if kind == "date" else _number(text, kind, decimal)
 
 
+def infer(texts: Collection[str], decimal: str = ".") -> Kind:
+    """Return what texts hold: the narrowest kind that takes all of them without a loss.
+
+    Codes with leading zeros, and whole numbers that no type holds exactly, are text.
+
+    Args:
+        texts: none with blanks around it, and none that stands for a missing value.
+        decimal: the sign before a number's fraction.
+    """
+    if not texts:
+        return "number"
+    if _all(texts, BOOLEAN) and not _all(texts, "[01]"):
+        return "boolean"
+    kind: Kind
+    numbers = [_with_point(text, decimal) for text in texts]
+    if _all(numbers, NUMBER) and not any(re.fullmatch(LEADING_ZERO, text) for text in texts):
+        kind = "whole" if _all(numbers, "[+-]?[0-9]+") else "number"
+    else:
+        kind = "date" if _all(texts, DATE) else "text"
+    try:
+        for text in texts:
+            read(text, kind, (), decimal)
+    except ValueError:
+        return "text"
+    return kind
+
+
+def _all(texts: Collection[str], pattern: str) -> bool:
+    return all(re.fullmatch(pattern, text) for text in texts)
+
+
+def _with_point(text: str, decimal: str) -> str:
+    # 1.234,5 is no number
+    return text if decimal == "." else text.replace(".", "?").replace(decimal, ".")
+
+
 def _number(text: str, kind: Kind, decimal: str) -> int | float | None:
-    if decimal != ".":
-        text = text.replace(".", "?").replace(decimal, ".")  # 1.234,5 is no number
+    text = _with_point(text, decimal)
     if kind == "whole":
         if not re.fullmatch(WHOLE, text):
             raise ValueError("must be a whole number")

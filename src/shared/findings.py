@@ -90,7 +90,7 @@ def find(frame: pd.DataFrame, settings: Params, *, inferred: bool = False) -> li
             continue
         if pd.api.types.is_string_dtype(column):
             if feature or (name == target and not classes):
-                found += _odd_text(column.dropna(), settings, inferred)
+                found += _odd_text(column, settings, inferred)
         elif feature and pd.api.types.is_numeric_dtype(column):
             found += _identity(column, settings)
     kept = [name for name in frame.columns if name not in (roles | accepted) or name == target]
@@ -98,12 +98,12 @@ def find(frame: pd.DataFrame, settings: Params, *, inferred: bool = False) -> li
 
 
 def _odd_text(column: pd.Series, settings: Params, inferred: bool) -> Iterator[Finding]:
-    """Look at a text column without its missing values."""
-    name, counts = str(column.name), column.value_counts()
+    """Look at a text column."""
+    name, counts, known = str(column.name), column.value_counts(), column.count()
     looks = {text: _look(text, settings.data.decimal) for text in map(str, counts.index)}
     if "comma" in looks.values():  # then 1,234 is one as well
         looks |= {text: "comma" for text in looks if re.fullmatch(COMMA, text)}
-    shares = (counts.groupby(looks.get).sum() / max(len(column), 1)).to_dict()
+    shares = (counts.groupby(looks.get).sum() / max(known, 1)).to_dict()
     for kind, alike in ALIKE.items():
         if sum(shares.get(look, 0) for look in alike) < 0.5:
             continue
@@ -120,10 +120,9 @@ def _odd_text(column: pd.Series, settings: Params, inferred: bool) -> Iterator[F
             )
             yield _finding(name, f"text, but mostly {kind}", odd, remedy)
         return
-    if len(counts) >= NEARLY_ALL * len(column) and len(column) >= FEWEST:
-        yield _finding(
-            name, "text, another in nearly every row", counts, _leave_out(name, settings)
-        )
+    if known >= FEWEST and len(counts) >= NEARLY_ALL * known:
+        remedy = _leave_out(name, settings, unique=len(counts) == len(column))
+        yield _finding(name, "text, another in nearly every row", counts, remedy)
 
 
 def _look(text: str, decimal: str) -> str:
@@ -156,10 +155,12 @@ def _finding(name: str, what: str, counts: pd.Series, remedy: str) -> Finding:
     return Finding(name, what, int(counts.sum()), ", ".join([*shown, *more]), remedy)
 
 
-def _leave_out(name: str, settings: Params) -> str:
-    """Say what can be done with a column that names each row."""
-    key = f"`key: {json.dumps([name], ensure_ascii=False)}` there if it says which row is which"
-    return f"{in_data('drop', [*settings.data.drop, name])}, or {key}"
+def _leave_out(name: str, settings: Params, *, unique: bool) -> str:
+    """Say what can be done with a column that names each row, or nearly each."""
+    key = (
+        f", or `key: {json.dumps([name], ensure_ascii=False)}` there if it says which row is which"
+    )
+    return in_data("drop", [*settings.data.drop, name]) + key * unique
 
 
 def _identity(column: pd.Series, settings: Params) -> Iterator[Finding]:
@@ -169,7 +170,8 @@ def _identity(column: pd.Series, settings: Params) -> Iterator[Finding]:
     if column.is_unique:
         shown = ", ".join(f"{value:.0f}" for value in column.head(3).tolist())
         name, what = str(column.name), "whole numbers, another in every row"
-        yield Finding(name, what, len(column), f"{shown}, ...", _leave_out(name, settings))
+        remedy = _leave_out(name, settings, unique=True)
+        yield Finding(name, what, len(column), f"{shown}, ...", remedy)
 
 
 def leaks(frame: pd.DataFrame, target: str, classes: bool) -> list[Finding]:

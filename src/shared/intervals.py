@@ -145,13 +145,11 @@ def bootstrap(
         left: of the metric with each row or group left out in turn; without these no correction.
         level: how often the interval should hold the true value.
     """
-    from scipy.special import stdtrit  # type: ignore[import-untyped]
-
     if not len(values) or count < 2:
         return None, None
     normal = NormalDist()
-    end = np.sqrt(count / (count - 1)) * stdtrit(count - 1, (1 + level) / 2)
-    z = [-float(end), float(end)]
+    end = reach((1 - level) / 2, count)
+    z = [-end, end]
     tails = [normal.cdf(one) for one in z]
     # Half of those that are equal: many are where a metric takes few values.
     below = float(np.mean(values < value) + np.mean(values == value) / 2)
@@ -163,6 +161,20 @@ def bootstrap(
         tails = [normal.cdf(bias + (bias + one) / (1 - skew * (bias + one))) for one in z]
     low, high = np.quantile(values, tails)
     return float(low), float(high)
+
+
+def reach(tail: float, count: int) -> float:
+    """Return how many standard errors from the value an end lies, wider where there are few rows.
+
+    Source: as for the wider percentiles of `bootstrap`.
+
+    Args:
+        tail: how often the true value should lie beyond this end.
+        count: of the rows, groups or blocks, at least 2.
+    """
+    from scipy.special import stdtrit  # type: ignore[import-untyped]
+
+    return float(np.sqrt(count / (count - 1)) * stdtrit(count - 1, 1 - tail))
 
 
 def block_length(series: list[Array]) -> int:

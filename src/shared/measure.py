@@ -7,7 +7,7 @@ hold each of these metrics equal to scikit-learn's.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pkgutil import resolve_name
 from typing import Any
 
@@ -47,6 +47,13 @@ class Predictions:
     def task(self) -> str:
         """The task that these are predictions of."""
         return "regression" if self.classes is None else "binary" if self.binary else "multiclass"
+
+    def take(self, rows: Array) -> "Predictions":
+        """Return what the model says of some of the rows, whose numbers or mask this is."""
+        scores = None if self.scores is None else self.scores[rows]
+        return replace(
+            self, actual=self.actual[rows], predicted=self.predicted[rows], scores=scores
+        )
 
 
 def predict(model: Any, rows: Any, actual: Array, task: str, positive: Any = None) -> Predictions:

@@ -114,13 +114,51 @@ class Train(Section, frozen=True, kw_only=True):
     ]
     folds: Annotated[int, Meta(ge=2, description="a whole number, at least 2")]
     seed: Seed
+    leave_out: Annotated[
+        list[Text], Meta(description="a list of columns that are kept, but are no features")
+    ]
+
+
+class Bins(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A column of numbers, cut where the bins begin."""
+
+    column: Text
+    bins: Annotated[list[Finite], Meta(min_length=1)]
+
+    def __post_init__(self) -> None:
+        """Refuse edges that are not in their order."""
+        if sorted(set(self.bins)) != self.bins:
+            raise ValueError("bins must rise")
 
 
 class Evaluate(Section, frozen=True, kw_only=True):
-    """The bootstrap of the confidence intervals."""
+    """How the model is measured: intervals, slices, importance, and the rows that decide."""
 
     resamples: Annotated[int, Meta(ge=100, description="a whole number, at least 100")]
     seed: Seed
+    metric: Annotated[Text | None, Meta(description="the name of a metric, or null")]
+    slices: Annotated[
+        list[Text | Bins],
+        Meta(
+            description="a list of columns, each its name or {column: age, bins: [30, 50]} with "
+            "bins that rise"
+        ),
+    ]
+    slice_rows: Count
+    importance_repeats: Annotated[int, Meta(ge=0, description="a whole number, 0 for none")]
+    importance_rows: Count
+    gate_rows: Count
+
+    def __post_init__(self) -> None:
+        """Refuse a column that is sliced twice, as two slices of a name could not be told apart."""
+        names = self.sliced
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"slices: '{twice}' stands there twice; keep one")
+
+    @property
+    def sliced(self) -> list[str]:
+        """The names of the columns of the slices."""
+        return [one if isinstance(one, str) else one.column for one in self.slices]
 
 
 class Bound(Section, frozen=True, kw_only=True, omit_defaults=True):
@@ -131,6 +169,9 @@ class Bound(Section, frozen=True, kw_only=True, omit_defaults=True):
     max_drop: Annotated[NotNegative | None, Meta(description="a finite number, at least 0")] = None
     # What becomes of a drop beyond max_drop that may be chance.
     undecided: Annotated[Literal["pass", "reject"], Meta(description="pass or reject")] = "pass"
+    # The same as min and max for each slice of at least evaluate.slice_rows rows.
+    slice_min: Annotated[Finite | None, Meta(description="a finite number")] = None
+    slice_max: Annotated[Finite | None, Meta(description="a finite number")] = None
 
     def __post_init__(self) -> None:
         """Refuse a bound that says nothing or that nothing can meet."""
@@ -138,6 +179,14 @@ class Bound(Section, frozen=True, kw_only=True, omit_defaults=True):
             raise ValueError("min: a bound needs min, max or both")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"min: {self.min} is above max {self.max}")
+        low, high = self.slice_min, self.slice_max
+        if low is not None and high is not None and low > high:
+            raise ValueError(f"slice_min: {low} is above slice_max {high}")
+
+    @property
+    def of_slices(self) -> bool:
+        """Whether it bounds slices."""
+        return self.slice_min is not None or self.slice_max is not None
 
 
 Gate = Annotated[
@@ -169,6 +218,8 @@ class Params(Section, frozen=True, kw_only=True):
             ("data.target", self.data.target),
             ("prepare.column", self.prepare.column),
             *(("data.key", column) for column in self.data.key or ()),
+            *(("train.leave_out", column) for column in self.train.leave_out),
+            *(("evaluate.slices", column) for column in self.evaluate.sliced),
         ):
             if column in self.data.drop:
                 raise ValueError(f"data.drop: '{column}' is needed as {setting}")
@@ -176,6 +227,11 @@ class Params(Section, frozen=True, kw_only=True):
             raise ValueError("prepare.column: the target cannot group or date the rows")
         if self.data.target in (self.data.key or ()):
             raise ValueError("data.key: the target cannot say which row is which")
+        if self.data.target in self.train.leave_out:
+            raise ValueError("train.leave_out: the target is no feature anyway; take it out")
+        for name, bound in self.gate.items():
+            if bound.of_slices and not self.evaluate.slices:
+                raise ValueError(f"gate.{name}: a bound on slices needs columns in evaluate.slices")
         if self.task == "regression" and self.data.drop_rare_classes:
             raise ValueError("data.drop_rare_classes: a regression has no classes; set it to null")
 

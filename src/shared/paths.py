@@ -12,6 +12,7 @@ TEST = Path("data/prepared/test.parquet")
 
 MODEL = Path("models/model.joblib")
 SIDECAR = Path("models/model.json")
+CARD = Path("models/README.md")
 PREDICTIONS = Path("models/predictions.parquet")
 
 VALIDATION = Path("metrics/validation.json")
@@ -21,6 +22,7 @@ METRICS = EVALUATION / "metrics.json"
 INTERVALS = EVALUATION / "intervals.json"
 BASELINE = EVALUATION / "baseline.json"
 PROVENANCE = EVALUATION / "provenance.json"
+SLICES = EVALUATION / "slices.json"
 VERDICTS = Path("metrics/gate.json")
 
 REPORT = Path("report")  # what a run says of itself; Git ignores it

@@ -3,7 +3,7 @@
 So two models can be compared on the rows that both tested, without loading either of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ROW, REPEAT, UNIT, ACTUAL, PREDICTED = "row_hash", "repeat", "unit", "actual", "predicted"
-PROBABILITY, SCORE = "probability_", "score_"
+PROBABILITY, SCORE, SLICE = "probability_", "score_", "slice_"
 
 
 def row_hashes(frame: "pd.DataFrame") -> Array:
@@ -44,7 +44,11 @@ def row_hashes(frame: "pd.DataFrame") -> Array:
 
 
 def as_frame(
-    predictions: Predictions, rows: "pd.DataFrame", key: Sequence[str] = (), unit: Any = None
+    predictions: Predictions,
+    rows: "pd.DataFrame",
+    key: Sequence[str] = (),
+    unit: Any = None,
+    slices: Mapping[str, Any] | None = None,
 ) -> "pd.DataFrame":
     """Lay the predictions of a test split out as a table.
 
@@ -53,11 +57,13 @@ def as_frame(
         rows: the test split.
         key: the columns that say which row is which; without them it is all that a row holds.
         unit: the group or the time by which rows depend on one another, shape (rows,).
+        slices: for each column of the slices which one a row is in, shape (rows,).
 
     Returns:
         For each row its key, `row_hash`, `repeat` (0 for the first row of this hash, then 1, ...),
-        `unit` where there is one, `actual`, `predicted`, and for each class `probability_CLASS`,
-        or `score_CLASS` for a model that has only a decision function.
+        `unit` where there is one, `slice_COLUMN` for each column of the slices, `actual`,
+        `predicted`, and for each class `probability_CLASS`, or `score_CLASS` for a model that has
+        only a decision function.
     """
     keys = rows[list(key)]
     frame = keys.reset_index(drop=True)
@@ -65,6 +71,8 @@ def as_frame(
     frame[REPEAT] = frame.groupby(ROW).cumcount()
     if unit is not None:
         frame[UNIT] = unit
+    for name, labels in (slices or {}).items():
+        frame[f"{SLICE}{name}"] = np.asarray(labels)
     frame[ACTUAL], frame[PREDICTED] = predictions.actual, predictions.predicted
     if predictions.scores is not None:
         prefix = PROBABILITY if predictions.probabilities else SCORE
@@ -100,6 +108,17 @@ def share(
     both = where[1].merge(where[0], on=keys, suffixes=("_challenger", "_rival"))
     both = both.sort_values("at_challenger")
     return rival.iloc[both["at_rival"]], challenger.iloc[both["at_challenger"]]
+
+
+def rows_of_slices(frame: "pd.DataFrame", fewest: int) -> dict[str, Array]:
+    """Return for each slice with enough rows the numbers of its rows in a table of predictions."""
+    return {
+        str(name): np.asarray(rows)
+        for column in frame.columns
+        if str(column).startswith(SLICE)
+        for name, rows in frame.reset_index(drop=True).groupby(column).indices.items()
+        if len(rows) >= fewest
+    }
 
 
 def as_predictions(frame: "pd.DataFrame", task: str, positive: Any = None) -> Predictions:

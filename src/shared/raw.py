@@ -3,7 +3,7 @@
 import contextlib
 import json
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -13,13 +13,14 @@ import pyarrow.compute
 import pyarrow.csv
 import pyarrow.parquet
 
-from src.shared import columns, fields, tables, unreadable
+from src.shared import columns, fields, lines, tables, unreadable
 from src.shared.columns import TYPES
 from src.shared.errors import UserError
 from src.shared.fields import BLANKS, Format, Kind
+from src.shared.lines import BLOCK, RefusedError
 from src.shared.params import Data
 from src.shared.paths import SCHEMA
-from src.shared.unreadable import BLOCK, in_data
+from src.shared.unreadable import in_data
 
 Kinds = Mapping[str, Kind | None]
 
@@ -61,6 +62,8 @@ def read_raw(
         raise UserError(f"{path.as_posix()}: the file is empty")
     try:
         table = readers[path.suffix](path, list(dict.fromkeys(drop)), form, kinds or {})
+    except RefusedError as refused:
+        raise unreadable.as_error(path, refused) from None
     except (pa.ArrowInvalid, OSError) as error:  # OSError: a Parquet file cut short
         reason = str(error).splitlines()[0][:300]
         raise UserError(f"{path.as_posix()}: cannot be read: {reason}") from None
@@ -97,7 +100,7 @@ def read_kinds() -> Kinds:
 
 def _read_csv(path: Path, drop: list[str], form: Format, kinds: Kinds) -> pa.Table:
     """Read a CSV file as text, block by block, and turn each block into values."""
-    quotes = unreadable.count_quotes(path, form)
+    quotes = lines.check_quotes(path, form)
     read = pa.csv.ReadOptions(block_size=BLOCK, encoding=form.encoding)
     parse = pa.csv.ParseOptions(
         delimiter=form.separator,
@@ -107,7 +110,7 @@ def _read_csv(path: Path, drop: list[str], form: Format, kinds: Kinds) -> pa.Tab
         header = pa.csv.open_csv(path, read, parse).schema.names
         names = [name.strip(BLANKS) for name in header]
         if len(names) == 1:
-            unreadable.check_separator(path, names[0], form)
+            lines.check_separator(path, names[0], form)
         kept = _kept(names, drop, path)
         convert = pa.csv.ConvertOptions(
             column_types=dict.fromkeys(header, pa.string()),
@@ -124,11 +127,12 @@ def _read_csv(path: Path, drop: list[str], form: Format, kinds: Kinds) -> pa.Tab
                     zeros[name] += columns.count(texts[name], fields.LEADING_ZERO)
     except (UnicodeError, pa.ArrowInvalid) as error:
         if "CSV parse error: Expected" in str(error):
-            unreadable.refuse_line(path, form)
+            deque(lines.rows_of(path, form), maxlen=0)  # which names the line
         if isinstance(error, UnicodeError):
-            unreadable.refuse_encoding(path, form, "header")
+            raise lines.other_encoding(path, form, "header") from None
         if bad := re.match(r"In CSV column #(\d+): .*UTF8", str(error)):
-            unreadable.refuse_encoding(path, form, f"column '{names[int(bad[1])]}'")
+            where = f"column '{names[int(bad[1])]}'"
+            raise lines.other_encoding(path, form, where) from None
         raise
     if not blocks:
         raise UserError(f"{path.as_posix()}: has a header but no rows")
@@ -163,17 +167,13 @@ def _kept(names: list[str], drop: list[str], path: Path) -> list[str]:
 
 
 def _read_parquet(path: Path, drop: list[str], form: Format, kinds: Kinds) -> pa.Table:
-    """Read a Parquet file; of pandas' index only what has a name."""
+    """Read a Parquet file, and note which columns are the index of a pandas table."""
     table = pa.parquet.read_table(path)
     try:
         index = json.loads(table.schema.metadata[b"pandas"])["index_columns"]
     except (KeyError, TypeError, ValueError):
         index = []
-    kept = [
-        name
-        for name in _kept(table.column_names, drop, path)
-        if not re.fullmatch(r"__index_level_\d+__", name)
-    ]
+    kept = _kept(table.column_names, drop, path)
     values = [_as_kind(path, name, table[name], kinds.get(name), form) for name in kept]
     found = {name: "pandas" for name in index if isinstance(name, str)}
     return tables.with_notes(pa.table(values, kept), tables.INDEX, found)
@@ -236,9 +236,9 @@ def _plain(path: Path, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
         return columns.without_nan(column.cast(pa.float64()))
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
         return column.cast(pa.timestamp("us"), safe=False)
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    if kind in (pa.string(), pa.large_string(), pa.string_view()):
         return column.cast(pa.string())
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+    if kind in (pa.binary(), pa.large_binary(), pa.binary_view()):
         try:  # Spark and others write text so, without saying that it is text
             return column.cast(pa.string())
         except pa.ArrowInvalid:
@@ -261,27 +261,28 @@ def refuse_index(table: pa.Table, data: Data, known: Iterable[str | None]) -> No
         known: columns that are no features, or that somebody has looked at.
 
     Raises:
-        UserError: a column has no name, is pandas' index, or counts the rows from 0 or 1.
+        UserError: columns have no name, are pandas' index, or count the rows from 0 or 1.
     """
     looked_at, index = set(known), tables.notes(table.schema, tables.INDEX)
+    found, nameless = {}, re.compile(r"|Unnamed: \d+(\.\d+)?")
     for at, name in enumerate(table.column_names, start=1):
         if name in looked_at:
             continue
-        nameless = not name or re.fullmatch(r"Unnamed: \d+(\.\d+)?", name)
-        if nameless and table[name].null_count == len(table):
-            what = f"column {at} has neither a name nor values: do the lines end with a separator?"
-        elif nameless:
-            what = f"column {at} has no name: are they the row numbers that pandas' to_csv writes?"
+        if nameless.fullmatch(name) and table[name].null_count == len(table):
+            found[name] = f"column {at} has neither a name nor values: a separator ends the lines"
+        elif nameless.fullmatch(name):
+            found[name] = f"column {at} has no name, as the row numbers that pandas' to_csv writes"
         elif name in index:
-            what = f"column '{name}' is the index of a pandas table."
+            found[name] = f"column '{name}' is the index of a pandas table"
         elif _counts_rows(table[name]):
-            what = f"column '{name}' counts the rows in the file's order."
-        else:
-            continue
-        feature = "" if nameless else "; if it is a feature, name it in validate.accept"
+            found[name] = f"column '{name}' counts the rows in the file's order"
+    if found:
+        features = [name for name in found if not nameless.fullmatch(name)]
+        accept = json.dumps(features, ensure_ascii=False)
+        unless = f" (or, for features, `accept: {accept}` under validate)" if features else ""
         raise UserError(
-            f"{data.raw}: {what} It tells nothing of rows to come, so leave it out: "
-            f"{in_data('drop', [*data.drop, name])}{feature}"
+            f"{data.raw}: {'; '.join(found.values())}. That tells nothing of rows to come: "
+            f"{in_data('drop', [*data.drop, *found])}{unless}"
         )
 
 

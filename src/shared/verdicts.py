@@ -1,17 +1,20 @@
 """What the gate says of each metric, from its value, its bound and what the champion reached."""
 
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from src.metrics import better
 from src.shared import files
-from src.shared.errors import UserError
+from src.shared.errors import UserError, plain
 from src.shared.params import Bound
 from src.shared.paths import BASELINE, METRICS, PROVENANCE
+from src.shared.slices import Slice
+
+SHOWN = 3  # names of slices in one line
 
 
 @dataclass(frozen=True)
@@ -20,20 +23,26 @@ class Drop:
 
     Attributes:
         estimate: the paired difference; above 0 the challenger is worse, below 0 it is better.
-        low: the drop is below it by chance in 5 % of cases.
-        high: it is above it by chance in 5 % of cases; `low` to `high` is a 90 % interval.
+        low: the lower end of its interval.
+        high: the upper end.
         rows: how many rows both models tested.
+        level: of the interval in per cent: 90, so that the drop is below it by chance in 5 % of
+            cases; wider where there are slices, among which these 5 % are shared out.
+        slices: the drop in each slice with enough of these rows, by the slice's name.
     """
 
     estimate: float
     low: float
     high: float
     rows: int
+    level: float = 90
+    slices: dict[str, "Drop"] = field(default_factory=dict)
 
     @property
     def interval(self) -> str:
         """The interval and the number of rows in words."""
-        return f"90 % interval {self.low:.4g} to {self.high:.4g}, {self.rows} shared rows"
+        ends = f"{self.level:.4g} % interval {self.low:.4g} to {self.high:.4g}"
+        return f"{ends}, {self.rows} shared rows"
 
 
 class Finding(StrEnum):
@@ -42,6 +51,30 @@ class Finding(StrEnum):
     PASSED = "passed"
     UNDECIDED = "undecided"
     REJECTED = "rejected"
+
+
+@dataclass(frozen=True)
+class Worst:
+    """The slice in which a metric with a bound on slices is worst.
+
+    Attributes:
+        name: which rows it holds.
+        rows: how many.
+        value: the metric.
+        low: the lower end of its 95 % interval; None where there is none.
+        high: the upper end.
+    """
+
+    name: str
+    rows: int
+    value: float
+    low: float | None
+    high: float | None
+
+    def __str__(self) -> str:
+        """Say all of it."""
+        ends = "" if self.low is None else f", 95 % interval {self.low:.4g} to {self.high:.4g}"
+        return f"{self.value:.6g} where {plain(self.name)} ({self.rows} rows{ends})"
 
 
 @dataclass(frozen=True)
@@ -58,6 +91,9 @@ class Verdict:
         warning: what passes, but may be worse than is allowed.
         drop: how much worse it is than the champion on the same rows, where that is known.
         drop_from_best: the same for the best model so far, where that is not the champion.
+        slice_min: the least value allowed in a slice.
+        slice_max: the greatest value allowed in a slice.
+        worst: the worst slice of enough rows, where slices are bounded and the metric is defined.
     """
 
     metric: str
@@ -69,6 +105,9 @@ class Verdict:
     warning: str = ""
     drop: Drop | None = None
     drop_from_best: Drop | None = None
+    slice_min: float | None = None
+    slice_max: float | None = None
+    worst: Worst | None = None
 
 
 def read_metrics() -> dict[str, Any]:
@@ -90,6 +129,7 @@ def judge(
     champion: dict[str, Any] | None = None,
     drops: Mapping[str, Drop] | None = None,
     drops_from_best: Mapping[str, Drop] | None = None,
+    slices: Sequence[Slice] | None = None,
 ) -> list[Verdict]:
     """Compare metrics with their bounds, and with the champion's.
 
@@ -101,6 +141,7 @@ def judge(
         drops: for a metric how much worse it is than the champion on the same rows. Without it the
             two tables of metrics are compared.
         drops_from_best: how much worse it is than the best model so far, on the same rows.
+        slices: those with enough rows to be bounded; None where they are not known.
 
     Returns:
         One verdict a bound, in the order of the bounds.
@@ -113,6 +154,7 @@ def judge(
             (champion or {}).get(name),
             (drops or {}).get(name),
             (drops_from_best or {}).get(name),
+            slices,
         )
         for name, bound in bounds.items()
     ]
@@ -122,36 +164,124 @@ def _judge(
     name: str,
     metrics: dict[str, Any],
     bound: Bound,
-    was: Any,
-    drop: Drop | None,
-    from_best: Drop | None,
+    was: Any = None,
+    drop: Drop | None = None,
+    from_best: Drop | None = None,
+    slices: Sequence[Slice] | None = None,
 ) -> Verdict:
-    value, reason, warning = None, "", ""
+    value, worst = None, None
+    reasons, warnings = list[str](), list[str]()
     if name not in metrics:
-        reason = "missing"
+        reasons.append("missing")
     elif isinstance(metrics[name], bool) or not isinstance(metrics[name], int | float):
-        reason = "not a number"
+        reasons.append("not a number")
     elif not _is_number(metrics[name]):
-        reason = "not finite"
+        reasons.append("not finite")
     else:
         value = metrics[name]
         if bound.min is not None and value < bound.min:
-            reason = "too low"
+            reasons.append("too low")
         elif bound.max is not None and value > bound.max:
-            reason = "too high"
+            reasons.append("too high")
         elif bound.max_drop is not None:
             reason = _fallen(name, bound, value, was, drop)
             if reason and drop and judge_champion(drop, bound.max_drop) is Finding.UNDECIDED:
                 reason += "; it may be chance"
                 if bound.undecided == "pass":
-                    reason, warning = "", reason
+                    warnings.append(reason)
+                    reason = ""
             if from_best and judge_best(from_best, bound.max_drop) is Finding.REJECTED:
                 allowed = f"allowed {bound.max_drop:g} ({from_best.interval})"
                 reason = (
                     reason
                     or f"{from_best.estimate:.6g} worse than the best model so far, {allowed}"
                 )
-    return Verdict(name, value, bound.min, bound.max, not reason, reason, warning, drop, from_best)
+            reasons += filter(None, [reason])
+        if bound.max_drop is not None:
+            reasons += _fallen_in_slices(bound.max_drop, drop, from_best)
+            warnings += _undecided_slices(bound.max_drop, drop)
+        if bound.of_slices and slices is not None:
+            worst, outside = _judge_slices(name, bound, slices)
+            reasons += outside
+            warnings += _unjudged_slices(name, slices)
+    return Verdict(
+        name,
+        value,
+        bound.min,
+        bound.max,
+        not reasons,
+        "; ".join(reasons),
+        "; ".join(warnings),
+        drop,
+        from_best,
+        bound.slice_min,
+        bound.slice_max,
+        worst,
+    )
+
+
+def _judge_slices(
+    name: str, bound: Bound, slices: Sequence[Slice]
+) -> tuple[Worst | None, list[str]]:
+    """Return the worst slice, and which slices lie outside the bounds on slices."""
+    found = [
+        Worst(one.name, one.rows, estimate.value, estimate.low, estimate.high)
+        for one in slices
+        if (estimate := one.metrics.get(name))
+    ]
+    if not found:
+        return None, []
+    lowest, highest = (choose(found, key=lambda one: one.value) for choose in (min, max))
+    outside = []
+    if bound.slice_min is not None and lowest.value < bound.slice_min:
+        outside.append((lowest, f"too low in a slice: {lowest}, allowed {bound.slice_min:g}"))
+    if bound.slice_max is not None and highest.value > bound.slice_max:
+        outside.append((highest, f"too high in a slice: {highest}, allowed {bound.slice_max:g}"))
+    worst = highest if bound.slice_min is None else lowest
+    return next((one for one, _ in outside), worst), [reason for _, reason in outside]
+
+
+def _unjudged_slices(name: str, slices: Sequence[Slice]) -> Iterator[str]:
+    """Say in which slices a metric is not defined, so that they are not taken for good ones."""
+    lacking = [plain(one.name) for one in slices if name not in one.metrics]
+    if len(lacking) == len(slices):
+        yield "the bound on slices bounds nothing: no slice of enough rows has this metric"
+    elif lacking:
+        more = ", ..." if len(lacking) > SHOWN else ""
+        yield f"not defined in {len(lacking)} slices: {', '.join(lacking[:SHOWN])}{more}"
+
+
+def _fallen_in_slices(max_drop: float, drop: Drop | None, from_best: Drop | None) -> Iterator[str]:
+    """Say in which slice a metric has surely fallen furthest."""
+    for rival, against, judge_one in (
+        ("the champion", drop, judge_champion),
+        ("the best model so far", from_best, judge_best),
+    ):
+        yield from _furthest(against, rival, max_drop, judge_one, Finding.REJECTED)
+
+
+def _undecided_slices(max_drop: float, drop: Drop | None) -> Iterator[str]:
+    """Say in which slice a metric has fallen furthest, where that may be chance."""
+    for told in _furthest(drop, "the champion", max_drop, judge_champion, Finding.UNDECIDED):
+        yield f"{told}; it may be chance"
+
+
+def _furthest(
+    drop: Drop | None,
+    rival: str,
+    max_drop: float,
+    judge_one: Callable[[Drop, float], Finding],
+    wanted: Finding,
+) -> Iterator[str]:
+    slices = drop.slices if drop else {}
+    found = [name for name, one in slices.items() if judge_one(one, max_drop) is wanted]
+    if found:
+        name = max(found, key=lambda one: slices[one].estimate)
+        one = slices[name]
+        yield (
+            f"{one.estimate:.6g} worse than {rival} where {plain(name)}, allowed {max_drop:g} "
+            f"({one.interval}; {len(found)} of {len(slices)} slices)"
+        )
 
 
 def _fallen(name: str, bound: Bound, value: float, was: Any, drop: Drop | None) -> str:
@@ -177,7 +307,7 @@ def judge_champion(drop: Drop, max_drop: float) -> Finding:
 
     A drop beyond `max_drop` rejects if it is more than chance: if the challenger is worse at all in
     95 % of the resamples. So an equal model is rejected in at most about 5 % of cases, however few
-    the rows.
+    the rows; of all rows and all slices together, where there are slices.
     """
     if not _exceeds(drop.estimate, max_drop):
         return Finding.PASSED
@@ -207,15 +337,25 @@ def table_of(verdicts: list[Verdict]) -> str:
     lines = [f"{'metric':{width}}  {'value':>10}  {'bound':20}  verdict"]
     for verdict in verdicts:
         value = "-" if verdict.value is None else f"{verdict.value:.6g}"
-        least = [] if verdict.min is None else [f">= {verdict.min:g}"]
-        most = [] if verdict.max is None else [f"<= {verdict.max:g}"]
+        bounds = [
+            f"{what}{sign} {bound:g}"
+            for what, sign, bound in (
+                ("", ">=", verdict.min),
+                ("", "<=", verdict.max),
+                ("slices ", ">=", verdict.slice_min),
+                ("slices ", "<=", verdict.slice_max),
+            )
+            if bound is not None
+        ]
         word = "passed" if verdict.passed else f"REJECTED: {verdict.reason}"
         if verdict.warning:
-            word += f", UNDECIDED: {verdict.warning}"
+            word += f", WARNING: {verdict.warning}"
         elif verdict.passed and verdict.drop:
             word += f": {verdict.drop.estimate:.6g} worse than the champion"
             word += f" ({verdict.drop.interval})"
-        lines.append(f"{verdict.metric:{width}}  {value:>10}  {', '.join(least + most):20}  {word}")
+        if verdict.passed and verdict.worst:
+            word += f", worst slice: {verdict.worst}"
+        lines.append(f"{verdict.metric:{width}}  {value:>10}  {', '.join(bounds):20}  {word}")
     return "\n".join(lines)
 
 
@@ -231,7 +371,7 @@ def met_by_baseline(verdicts: list[Verdict], baseline: Any) -> list[str]:
     for verdict in verdicts:
         value, name = values.get(verdict.metric), verdict.metric
         bound = Bound(min=verdict.min, max=verdict.max)
-        if _is_number(value) and _judge(name, {name: value}, bound, None, None, None).passed:
+        if _is_number(value) and _judge(name, {name: value}, bound).passed:
             found.append(
                 f"the bound on {name} is met without a model: always the same answer gives "
                 f"{value:.6g}; a stricter bound, or one on another metric, would tell more"
@@ -239,13 +379,16 @@ def met_by_baseline(verdicts: list[Verdict], baseline: Any) -> list[str]:
     return found
 
 
-def announce(verdicts: list[Verdict], path: Path, notes: Sequence[str] = ()) -> int:
+def announce(
+    verdicts: list[Verdict], path: Path, notes: Sequence[str] = (), left_out: Sequence[str] = ()
+) -> int:
     """Write the verdicts to a file and print them as a table.
 
     Args:
         verdicts: one for each bound.
         path: the file.
         notes: how this model was compared with others, for the report.
+        left_out: which slices were not judged.
 
     Returns:
         The exit status: 0 if all bounds are met, otherwise 1.
@@ -258,8 +401,12 @@ def announce(verdicts: list[Verdict], path: Path, notes: Sequence[str] = ()) -> 
         report["verdicts"] = [asdict(verdict) for verdict in verdicts]
         if notes:
             report["notes"] = list(notes)
+        if left_out:
+            report["left_out"] = list(left_out)
         files.write_json(draft, report)
     print(table_of(verdicts))
+    for line in left_out:
+        print(line)
     for warning in warnings:
         print(f"warning: {warning}")
     print("gate: passed" if passed else "gate: REJECTED")

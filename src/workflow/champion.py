@@ -25,6 +25,7 @@ from src.shared import (
     pipeline,
     provenance,
     revisions,
+    slices,
     verdicts,
 )
 from src.shared.champion import Champion
@@ -32,7 +33,7 @@ from src.shared.errors import UserError
 from src.shared.git import git, read_all
 from src.shared.loosened import REASONS, Loosened
 from src.shared.params import Bound, Params, Section
-from src.shared.paths import DVC_LOCK, DVC_YAML, PARAMS, PROVENANCE, SCHEMA, TEST
+from src.shared.paths import DVC_LOCK, DVC_YAML, PARAMS, PROVENANCE, SCHEMA, SLICES, TEST
 from src.shared.revisions import Place
 from src.shared.verdicts import Drop
 from src.workflow import confirmed, rivals, state
@@ -149,35 +150,52 @@ def place_of(revision: str) -> Place | None:
     return Place(git("rev-parse", revision + "^{commit}"), git("rev-parse", "--show-prefix"))
 
 
-def judge() -> int:
+def main() -> int:
     """Judge the metrics of this run, write the verdicts for the report, print the table."""
     parser = argparse.ArgumentParser(description="Stop a model that falls behind the champion.")
     parser.add_argument("revision", help="a commit or branch; empty if there is none")
     # On main what is less strict than the champion's must stay explained, whatever came between.
     parser.add_argument("--main", action="store_true", help="judge a push to main")
     chosen = parser.parse_args()
+    try:
+        status = judge(chosen.revision, main=chosen.main)
+    except UserError as error:
+        state.note(problem=str(error))
+        raise
+    state.note(judged="" if status else files.md5(PROVENANCE))
+    return status
+
+
+def judge(revision: str, *, main: bool = False) -> int:
+    """Do what `main` does, for the champion of a revision.
+
+    Args:
+        revision: main's commit or branch; empty if there is none.
+        main: whether this is a run of main itself.
+    """
     provenance.require()
-    known = confirmed.find(chosen.revision)
+    known = confirmed.find(revision)
     rival, told = known.champion, [known.told] if known.told else []
-    place = rival.place if rival and chosen.main else place_of(chosen.revision)
-    found = find_loosened(chosen.revision, place)
+    place = rival.place if rival and main else place_of(revision)
+    found = find_loosened(revision, place)
     state.note(loosened=found, champion=rival.commit if rival else "")
-    old, _, *_ = _texts(place) if place else (None, None)
+    old, *_ = _texts(place) if place else [None]
     gate, before = (revisions.parse_yaml(text or "").get("gate") or {}
                     for text in (PARAMS.read_text("utf-8"), old))  # fmt: skip
     settings = read_settings(loosened.tightest(gate, before, found))
     metrics = verdicts.read_metrics()
     bounds = raise_accuracy(settings.gate, os.environ.get("MIN_ACCURACY"))
+    large, left_out = slices.to_judge(SLICES, bounds, settings.evaluate.slice_rows)
     if rival:
         print(f"the champion's metrics are those of {rival.commit}")
         drops, from_best, compared = compare(rival, settings)
-        judged = verdicts.judge(metrics, bounds, rival.metrics, drops, from_best)
+        judged = verdicts.judge(metrics, bounds, rival.metrics, drops, from_best, large)
         told += compared
     else:
         told.append("no champion: this is the first model")
-        judged = verdicts.judge(metrics, bounds)
+        judged = verdicts.judge(metrics, bounds, slices=large)
     print(*told, sep="\n")
-    status = verdicts.announce(judged, state.compared(), told)
+    status = verdicts.announce(judged, state.compared(), told, left_out)
     return refuse_unexplained(found) or status
 
 
@@ -193,17 +211,6 @@ def refuse_unexplained(found: list[Loosened]) -> int:
         print(f"error: {errors.plain(problem)}")
         return 1
     return 0
-
-
-def main() -> int:
-    """Judge, and note the outcome for the steps that hand the model on."""
-    try:
-        status = judge()
-    except UserError as error:
-        state.note(problem=str(error))
-        raise
-    state.note(judged="" if status else files.md5(PROVENANCE))
-    return status
 
 
 if __name__ == "__main__":

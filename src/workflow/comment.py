@@ -20,9 +20,12 @@ AUTHOR = "github-actions[bot]"
 LIMIT = 60_000  # GitHub takes 65,536 characters
 INVISIBLE = "\u200b"
 
-# What calls somebody, or leaves a trace at another issue: an @, also as HTML writes it (&#64;,
-# &commat;), #1 and GH-1. The report itself writes < and the like as HTML does.
-CALLS = re.compile(r"@|&(?=#|(?!(?:lt|gt|amp|quot);)\w)|#(?=\d)|\bGH-(?=\d)", re.IGNORECASE)
+# What calls somebody, leaves a trace at another issue, or leads elsewhere: an @, also as HTML
+# writes it (&#64;, &commat;), #1, GH-1, addresses; each also with what Markdown leaves out in it.
+CALLS = re.compile(
+    r"@|&(?=#|(?!(?:lt|gt|amp|quot);)\w)|#(?=[^\s#])|\bGH(?=\W*\d)|:(?=\W*/)|\bwww(?=\W*\.)",
+    re.IGNORECASE,
+)
 
 
 def body_of(text: str, url: str, conclusion: str) -> str:

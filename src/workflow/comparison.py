@@ -5,22 +5,38 @@ these rows, so what is hard about a row is hard for both and drops out of the di
 models measured on different rows differ by .02 in accuracy one time in five at 113 rows.
 """
 
+import math
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from statistics import NormalDist
 
 import numpy as np
 
 from src.metrics import better
-from src.shared.intervals import block_length, draw_blocks, draw_groups, draw_rows, weights_of
+from src.shared.intervals import (
+    block_length,
+    draw_blocks,
+    draw_groups,
+    draw_rows,
+    reach,
+    weights_of,
+)
 from src.shared.measure import Array, Predictions, measure, row_losses, six_digits
+from src.shared.params import Evaluate
 from src.shared.verdicts import Drop
 
-LEVEL = 95  # per cent of the resamples that must agree before a drop counts as more than chance
-GATE_ROWS = 30  # with fewer shared rows the two tables of metrics are compared
+CHANCE = 5  # per cent of equal models that may be taken for worse ones
+CHANCE_OF_SLICES = 2  # of these, by all slices together where there are any
+TAIL = 10  # resamples that must lie beyond the end of a slice's interval, at the least
 
 
 def compare(
-    rival: Predictions, challenger: Predictions, metrics: Sequence[str], weights: Iterable[Array]
+    rival: Predictions,
+    challenger: Predictions,
+    metrics: Sequence[str],
+    weights: Iterable[Array],
+    chance: float = CHANCE,
 ) -> dict[str, Drop]:
     """Return for each metric how much worse the challenger is than the rival.
 
@@ -33,6 +49,7 @@ def compare(
         metrics: the names of the metrics to compare.
         weights: how often each row stands in each resample, in blocks of shape (resamples, rows),
             as src/shared/intervals.py draws them: single rows, whole groups or circular blocks.
+        chance: per cent of equal models for which the interval may lie above 0.
 
     Returns:
         The drops by metric, without those that one of the models does not have or that are not
@@ -58,9 +75,51 @@ def compare(
         values = np.concatenate([block[name] for block in blocks])
         values = values[np.isfinite(values)]  # a resample of one class has no ROC AUC
         if np.isfinite(estimate) and len(values):
-            low, high = np.percentile(values, [100 - LEVEL, LEVEL])
-            drops[name] = Drop(six_digits(estimate), six_digits(low), six_digits(high), rows)
+            low, high = np.percentile(values, [chance, 100 - chance])
+            level = 100 - 2 * chance
+            drops[name] = Drop(six_digits(estimate), six_digits(low), six_digits(high), rows, level)
     return drops
+
+
+def compare_slices(
+    rival: Predictions,
+    challenger: Predictions,
+    metrics: Sequence[str],
+    slices: Mapping[str, Array],
+    settings: Evaluate,
+    unit: Array | None = None,
+    ordered: bool = False,
+) -> dict[str, dict[str, Drop]]:
+    """Return for each metric and each slice how much worse the challenger is than the rival.
+
+    The more slices, the more often one of them looks worse by chance. So each interval is as much
+    wider that over all slices together `CHANCE_OF_SLICES` of equal models are taken for worse ones.
+    Source: Bonferroni's inequality, as in Dunn, Multiple Comparisons Among Means (1961); for few
+    rows Hesterberg's wider percentiles, as in src/shared/intervals.py.
+
+    Args:
+        rival: what the model to beat says of the shared rows.
+        challenger: what the new model says of them.
+        metrics: the names of the metrics to compare.
+        slices: the numbers of the rows of each, by the slice's name.
+        settings: resamples (more are drawn where the ends of the intervals need them), and seed.
+        unit: as for `draw`.
+        ordered: as for `draw`.
+    """
+    chance = CHANCE_OF_SLICES / max(len(slices), 1)
+    found: dict[str, dict[str, Drop]] = {metric: {} for metric in metrics}
+    for name, rows in slices.items():
+        one, other = rival.take(rows), challenger.take(rows)
+        near = None if unit is None else unit[rows]
+        count = len(rows) if near is None or ordered else len(np.unique(near))
+        if count < 2:
+            continue
+        tail = NormalDist().cdf(-reach(chance / 100, count))
+        resamples = max(settings.resamples, math.ceil(TAIL / tail))
+        weights = draw(one, other, resamples, settings.seed, near, ordered)
+        for metric, drop in compare(one, other, metrics, weights, 100 * tail).items():
+            found[metric][name] = replace(drop, level=100 - 2 * chance)
+    return found
 
 
 def draw(

@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import redirect_stdout, suppress
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,10 @@ from src import report
 from src.report import Run
 from src.shared import errors
 from src.shared.errors import UserError
+from src.shared.page import code, say
 from src.shared.paths import REPORT, VERDICTS
 from src.workflow import state
-from src.workflow.champion import find_base
+from src.workflow.champion import find_base, judge
 from src.workflow.state import PLACES, State
 
 # The steps of the workflow, by their ids.
@@ -54,13 +57,13 @@ def describe(known: State, steps: dict[str, Any], job: str, noted: Sequence[Path
         notes=tuple(_notes(known)),
         seconds=known.seconds,
         verdicts=_newest([VERDICTS, *noted]),
-        loosened=tuple(known.loosened),
+        loosened=known.loosened,
     )
 
 
 def _notes(known: State) -> Iterator[str]:
     for name, why in known.stale.items():
-        yield f"⚠️ `{name}` is stale in dvc.lock: {why} changed"
+        yield say("⚠️ {} is stale in dvc.lock: {} changed", code(name), why)
     if known.source:
         yield f"Data from the {PLACES[known.source]}: {known.why}"
     if known.pushed:
@@ -72,9 +75,17 @@ def _newest(paths: Iterable[Path]) -> Path:
     return max(judged, key=lambda path: path.stat().st_mtime, default=VERDICTS)
 
 
+def _compare() -> None:
+    """Compare this model with the champion, as the workflow's metrics check does."""
+    with suppress(UserError, OSError), redirect_stdout(StringIO()):
+        judge(find_base())  # where it cannot, the report says what is missing
+
+
 def main() -> None:
     """Write the report and add it to the job's summary."""
     steps = json.loads(os.environ.get("STEPS") or "{}")
+    if "STEPS" not in os.environ:  # on a desk, where no step has compared
+        _compare()
     noted: list[Path] = []
     try:
         known = state.read()

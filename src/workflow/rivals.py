@@ -7,6 +7,7 @@ taken from DVC's cache or a remote, and neither model is loaded.
 import logging
 import os
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from src.shared.predictions import UNIT
 from src.shared.revisions import Place
 from src.shared.verdicts import Drop
 from src.workflow import source, state
-from src.workflow.comparison import GATE_ROWS, compare, draw
+from src.workflow.comparison import CHANCE, CHANCE_OF_SLICES, compare, compare_slices, draw
 from src.workflow.remote import VARIABLES, cause_of
 
 
@@ -28,6 +29,8 @@ class IncomparableError(Exception):
 
 def drops(rival: Place, metrics: Collection[str], settings: Params) -> dict[str, Drop]:
     """Return how much worse this model is than a rival, on the rows that both tested.
+
+    On all of them, and on each slice of this model's that has `evaluate.slice_rows` of them.
 
     Args:
         rival: the commit of the rival.
@@ -47,8 +50,9 @@ def drops(rival: Place, metrics: Collection[str], settings: Params) -> dict[str,
     if old is None or new is None:
         raise IncomparableError("its predictions do not say which rows they are of")
     old, new = predictions.share(old, new)
-    if len(new) < GATE_ROWS:
-        raise IncomparableError(f"{len(new)} rows were tested by both, fewer than {GATE_ROWS}")
+    fewest = settings.evaluate.gate_rows
+    if len(new) < fewest:
+        raise IncomparableError(f"{len(new)} rows were tested by both, fewer than {fewest}")
     split = splits.find(settings)
     unit = new[UNIT].to_numpy() if split.needs == "column" and UNIT in new else None
     if split.needs == "column" and unit is None:
@@ -59,7 +63,11 @@ def drops(rival: Place, metrics: Collection[str], settings: Params) -> dict[str,
     )
     bootstrap = settings.evaluate
     resamples = draw(one, other, bootstrap.resamples, bootstrap.seed, unit, split.ordered)
-    return compare(one, other, list(metrics), resamples)
+    rows = predictions.rows_of_slices(new, bootstrap.slice_rows)
+    chance = CHANCE - CHANCE_OF_SLICES if rows else CHANCE
+    found = compare(one, other, list(metrics), resamples, chance)
+    slices = compare_slices(one, other, list(found), rows, bootstrap, unit, split.ordered)
+    return {name: replace(drop, slices=slices[name]) for name, drop in found.items()}
 
 
 def _check_question(there: dict[str, Any], here: Params) -> None:

@@ -68,7 +68,7 @@ def small(settings: Params) -> dict[str, Any]:
     content["prepare"]["duplicates"] = content["prepare"]["duplicates"] or "keep"
     content["validate"] |= {"min_train_rows": 1, "min_test_rows": 1, "max_drift": 1.0}
     content["train"]["folds"] = 2
-    content["evaluate"]["resamples"] = 100
+    content["evaluate"] |= {"resamples": 100, "importance_repeats": 0}
     return content
 
 

@@ -34,7 +34,7 @@ class State:
         remade: the stages that run again because their outputs are on no remote.
         seconds: how long each stage that has run took.
         champion: the commit of the model to beat; empty if there is none.
-        loosened: what this change makes the judgement less strict by.
+        loosened: what makes the judgement less strict; None where nobody has looked yet.
         judged: the hash of the provenance of the model that passed the metrics check.
         wrong: the metrics in Git that differ from what this run computed.
         pushed: the address of the remote that was pushed to.
@@ -51,7 +51,7 @@ class State:
     remade: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     champion: str = ""
-    loosened: list[Loosened] = field(default_factory=list)
+    loosened: list[Loosened] | None = None
     judged: str = ""
     wrong: list[str] = field(default_factory=list)
     pushed: str = ""

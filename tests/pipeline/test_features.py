@@ -9,6 +9,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, RobustScaler, StandardScaler, TargetEncoder
+from sklearn.tree import DecisionTreeClassifier
 
 from src import features
 from tests.projects import fruit
@@ -62,6 +63,24 @@ def test_dates_become_days_month_and_weekday():
     assert list(parts) == ["d_days", "d_month", "d_weekday"]
     assert parts.iloc[0].tolist() == [1.5, 1.0, 4.0]  # a Friday
     assert parts.iloc[1].isna().all()
+
+
+def test_dates_give_their_hour_where_any_of_the_column_has_one():
+    random = np.random.default_rng(0)
+    days = pd.Timestamp("2024-01-01") + pd.to_timedelta(random.integers(0, 99, 400), "D")
+    hour = random.integers(0, 48, 400) / 2
+    frame = pd.DataFrame({"day": days, "at": days + pd.to_timedelta(hour, "h")})
+    frame["ripe"] = np.where((hour > 8) & (hour < 16), "yes", "no")
+    assert features.hours(frame[["at"]])["at_hour"].tolist() == hour.tolist()
+    assert features.with_time(frame) == ["at"]
+    described = features.describe(frame, ["ripe"])
+    model = features.build_pipeline(described, DecisionTreeClassifier(random_state=0))
+    model.fit(frame.head(300), frame["ripe"].head(300))
+    assert model.score(frame.tail(100), frame["ripe"].tail(100)) > 0.98
+    midnight = frame.head(1).assign(at=pd.Timestamp("2024-01-01"))  # its column is another's
+    assert model.predict(midnight).tolist() == ["no"]
+    missing = frame.head(1).assign(at=pd.to_datetime(pd.Series([None])))
+    assert model[:-1].transform(missing).shape == (1, 7)
 
 
 def test_many_categories_are_limited():

@@ -140,6 +140,14 @@ def test_numbers_and_dates_in_other_dress_are_told(prepare, write, what):
     assert f"warning: column 'c': {what}" in done.out
 
 
+def test_key_is_proposed_only_where_it_works(prepare):
+    names = [f"c{at}" for at in RANDOM.permutation(ROWS)]
+    again = ["c1", "c1", *names[2:]]
+    prepare({"name": names, "again": again}, "schema", "prepare", "validate")
+    assert ["`key:" in warnings()[name]["remedy"] for name in ("name", "again")] == [True, False]
+    assert {one["what"] for one in warnings().values()} == {"text, another in nearly every row"}
+
+
 def test_identities_and_leaks_are_told(prepare):
     columns = {
         "id": RANDOM.permutation(ROWS) + 5000,
@@ -167,14 +175,22 @@ def test_row_numbers_stop_and_the_remedy_works(prepare, start):
 
 def test_nameless_and_pandas_own_index_stop(prepare, project, run):
     frame = pd.DataFrame({"x": X, "ripe": Y})
-    done = prepare(frame.to_csv(), "schema")
-    assert (done.status, '`drop: [""]`' in done.err) == (1, True)
-    assert prepare(frame.to_csv(), data={"drop": [""]}).status == 0
+    text = frame.assign(row=range(ROWS)).to_csv()
+    done = prepare(text, "schema")
+    assert (done.status, '`drop: ["", "row"]`' in done.err) == (1, True)  # all at once
+    assert prepare(text, data={"drop": ["", "row"]}).status == 0
     folder = project(data={"raw": "data/raw.parquet", "drop": []}, table=frame)
     frame.assign(row=RANDOM.permutation(ROWS)).set_index("row").to_parquet(
         folder / "data/raw.parquet"
     )
     assert "column 'row' is the index of a pandas table" in run("schema").err
+    frame[frame["x"] > -1].to_parquet(folder / "data/raw.parquet")
+    assert '`drop: ["__index_level_0__"]`' in run("schema").err
+    write_settings(
+        folder, settings_of(data={"raw": "data/raw.parquet", "drop": ["__index_level_0__"]})
+    )
+    assert run("schema").status == run("prepare").status == 0
+    assert list(splits()) == ["x", "ripe"]
 
 
 @pytest.mark.parametrize(
@@ -182,7 +198,7 @@ def test_nameless_and_pandas_own_index_stop(prepare, project, run):
     [
         ("x,ripe,", "1,yes", "line 2 has 2 fields, the header has 3: the header ends with a ','"),
         ("x,ripe", "1,yes,", "line 2 has 3 fields, the header has 2: the line ends with a ','"),
-        ("x;ripe", "1,5;yes", '`separator: ";"` under data in params.yaml, and `decimal: ","`'),
+        ("x;ripe", "1,5;yes", 'set `separator: ";"`, and `decimal: ","` under data in params.yaml'),
         ("x,ripe,", "1,yes,", "column 3 has neither a name nor values"),
     ],
 )
@@ -213,6 +229,16 @@ def test_rare_classes_are_left_out_if_asked_for(prepare):
     done = prepare(columns, data={"drop_rare_classes": 3})
     assert "1 rows of rare classes are left out: c" in done.out
     assert set(splits()["ripe"]) == {"yes", "no"}
+
+
+def test_two_rows_of_a_class_are_enough_for_two_folds(prepare):
+    columns = {"ripe": ["c", "c", "c", *Y[3:]]}
+    few = {"task": "multiclass", "data": {"positive": None, "target": "ripe"}}
+    done = prepare(columns, "schema", "prepare", "validate", "train", **few)
+    assert "only 2 rows of class 'c'" in done.err
+    assert "`drop_rare_classes`" in done.err
+    few["train"] = {"folds": 2}
+    assert prepare(columns, "schema", "prepare", "validate", "train", **few).status == 0
 
 
 def test_dropping_a_constant_column_passes_without_a_new_schema(prepare, run):

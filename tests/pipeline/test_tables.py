@@ -67,6 +67,8 @@ def test_types_of_csv_columns(csv, text, kind, values):
         (pa.array(["a", "b"]).dictionary_encode(), "string"),
         (pa.array([1, 2]).dictionary_encode(), "int64"),
         (pa.array(["a", None], pa.large_string()), "string"),
+        (pa.array(["a", None], pa.string_view()), "string"),
+        (pa.array([b"a", None], pa.binary_view()), "string"),
         (pa.array([1, 2], pa.date32()), "timestamp[us]"),
         (pa.array([1, 2], pa.timestamp("ns", "Europe/Rome")), "timestamp[us]"),
     ],
@@ -213,9 +215,10 @@ def test_fields_of_several_lines_are_read_from_large_files_too(csv):
     assert found["y"][9_999].as_py() == f"a\nb, {9_999:0200}"
 
 
-def test_index_that_pandas_wrote_is_no_column(tmp_path):
+def test_index_that_pandas_wrote_is_told_or_dropped(tmp_path):
     frame = fruit()
     frame[frame["organic"]].to_parquet(tmp_path / "raw.parquet")
-    assert raw.read_raw(tmp_path / "raw.parquet").column_names == list(frame)
+    found = raw.read_raw(tmp_path / "raw.parquet")
+    assert tables.notes(found.schema, tables.INDEX) == {"__index_level_0__": "pandas"}
     frame.to_csv(tmp_path / "raw.csv")
     assert raw.read_raw(tmp_path / "raw.csv", ["", "size", "size"]).column_names == list(frame)[1:]

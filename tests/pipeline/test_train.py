@@ -13,7 +13,7 @@ from src.shared.errors import UserError
 from src.shared.estimators import make_estimator
 from src.shared.params import Params, parse
 from src.shared.paths import MODEL, SIDECAR, TRAIN, TRAINING
-from tests.projects import TABLES, fruit, settings_of, write_settings
+from tests.projects import TABLES, call, fruit, settings_of, write_settings
 
 FOREST = "sklearn.ensemble.RandomForestClassifier"
 
@@ -108,6 +108,14 @@ def test_column_that_splits_is_no_feature(project, run):
     assert names == ["size", "organic", "colour", "picked"]
 
 
+def test_column_to_leave_out_must_be_there(project, run):
+    """A name that is misspelt would leave the column among the features."""
+    project(train={"leave_out": ["color"]})
+    done = run("prepare", "validate", "train")
+    assert done.status == 1
+    assert "no column 'color' (train.leave_out in params.yaml); did you mean 'colour'?" in done.err
+
+
 def test_rows_are_cross_validated_in_the_order_of_their_time(project, run):
     rows = fruit(120)
     rows["picked"] += rows.index * pd.Timedelta(hours=1)  # no two at the same time
@@ -142,3 +150,27 @@ def test_whatever_an_estimator_raises_is_told_in_one_line(project, run):
     assert done.status == 1
     assert "BaggingClassifier refuses them: AttributeError: " in done.err
     assert done.err.count("\n") == 1
+
+
+MINE = """
+from sklearn.tree import DecisionTreeClassifier
+
+class Mine(DecisionTreeClassifier):
+    def fit(self, X, y):
+        return super().fit(X, y)
+"""
+
+
+def test_module_of_an_own_estimator_must_stand_in_dvc_yaml(project, run):
+    """So that a change to it reruns train; the line that the message gives is enough."""
+    folder = project(code=True, train={"estimator": "src.mine.Mine", "arguments": {}})
+    (folder / "src/mine.py").write_text(MINE)
+    assert run("prepare", "validate").status == 0
+    done = call("python", "-m", "src.train", folder=folder)
+    assert done.status == 1
+    assert "add the line `- src/mine.py` to `deps` of train and evaluate\n" in done.err
+    text = (folder / "dvc.yaml").read_text(encoding="utf-8")
+    for stage in ("train", "evaluate"):
+        text = text.replace(f"- src/{stage}.py\n", f"- src/{stage}.py\n      - src/mine.py\n")
+    (folder / "dvc.yaml").write_text(text, encoding="utf-8")
+    assert call("python", "-m", "src.train", folder=folder).status == 0

@@ -11,10 +11,12 @@ from src.shared.checks import Violation
 from src.shared.drift import chance_drift, drift
 from src.shared.params import Params, parse
 from src.shared.paths import VALIDATION
-from src.validate import other_violations, overlap, table_of
+from src.validate import blindness, drifts, gaps, other_violations, overlap, table_of
 from tests.projects import TABLES, fruit, settings_of, write_table
 
 ROWS = 200
+# So that nothing but chance keeps a gap from being told.
+STRICT = {"max_drift": 0.0, "max_category_drift": 0.0}
 
 
 def frames(**test_columns: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -39,7 +41,9 @@ def frames(**test_columns: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def found(train: pd.DataFrame, test: pd.DataFrame, **sections: Any) -> list[Violation]:
     task = sections.pop("task", "binary")
-    return list(other_violations(train, test, parse(Params, settings_of(task, **sections))))
+    settings = parse(Params, settings_of(task, **sections))
+    apart = drifts(gaps(train, test, settings), len(test))
+    return [*other_violations(train, test, settings), *apart]
 
 
 def test_clean_splits_have_no_violation():
@@ -187,6 +191,54 @@ def test_chance_drift_is_seldom_exceeded():
     assert chance_drift(300, 100, columns=50) > limit > chance_drift(3000, 1000, columns=1)
 
 
+def sample(random: np.random.Generator, rows: int) -> pd.DataFrame:
+    """Draw rows of features of each kind; there is no drift between two samples."""
+    columns = {
+        "number": random.normal(size=rows),
+        "rank": random.integers(0, 4, rows),
+        "few": random.choice(["a", "b", "c", "d"], rows),
+        "rare": random.choice(["a", "b"], rows, p=[0.95, 0.05]),
+        "many": random.choice([f"n{at}" for at in range(40)], rows),
+        "ripe": np.resize(["yes", "no"], rows),
+    }
+    return pd.DataFrame(columns)
+
+
+@pytest.mark.parametrize("rows", [(50, 20), (80, 20), (400, 100)])
+def test_chance_alone_seldom_makes_a_false_alarm(rows):
+    """At the sizes that validate takes at least, at which it speaks, and at ordinary ones."""
+    random, settings = np.random.default_rng(0), parse(Params, settings_of(validate=STRICT))
+    pairs = [(sample(random, rows[0]), sample(random, rows[1])) for _ in range(250)]
+    alarms = [any(drifts(gaps(train, test, settings), rows[1])) for train, test in pairs]
+    assert sum(alarms) <= 2  # 0.001 of the data sets: three or more of 250 are one in 400
+
+
+@pytest.mark.parametrize(
+    ("rows", "replaced", "least"),
+    [((50, 20), 1.0, 0.99), ((80, 20), 0.75, 0.9), ((160, 40), 0.5, 0.9), ((400, 100), 0.3, 0.8)],
+)
+def test_replaced_categories_are_found(rows, replaced, least):
+    random, settings = np.random.default_rng(0), parse(Params, settings_of(validate=STRICT))
+    found = 0
+    for _ in range(60):
+        train, test = (sample(random, n) for n in rows)
+        new = random.random(len(test)) < replaced
+        test["few"] = np.where(new, test["few"] + " new", test["few"])
+        found += any(one.column == "few" for one in drifts(gaps(train, test, settings), len(test)))
+    assert found >= least * 60
+
+
+@pytest.mark.parametrize(
+    ("rows", "blind"),
+    [((50, 20), [""]), ((100, 30), ["many"]), ((400, 100), [])],
+)
+def test_data_too_small_to_see_drift_is_told(rows, blind):
+    random, settings = np.random.default_rng(0), parse(Params, settings_of())
+    told = list(blindness(sample(random, rows[0]), sample(random, rows[1]), settings))
+    assert [one.column for one in told] == blind
+    assert all(one.what.startswith("too few rows to see drift") for one in told)
+
+
 @pytest.mark.parametrize(
     ("task", "target", "expected"),
     [
@@ -234,6 +286,10 @@ def test_clean_data_passes(project, run, task):
     assert report["passed"] is True
     assert report["violations"] == []
     assert report["train_rows"] + report["test_rows"] == len(TABLES[task]())
+    target = "ripe" if task == "binary" else "target"
+    sizes = {one["column"]: one["size"] for one in report["gaps"] if one["what"] == "drift"}
+    assert list(sizes) == list(TABLES[task]().columns.drop(target))
+    assert all(0 <= one["size"] <= one["allowed"] for one in report["gaps"])
 
 
 def test_all_violations_are_reported_at_once(project, run):

@@ -90,3 +90,13 @@ def test_service_reads_csv_as_the_pipeline_does(feature: Any, kind: Kind, decima
 )
 def test_kind_is_the_narrowest_that_loses_nothing(texts: list[str], kind: Kind):
     assert columns.infer(columns.clean(pa.chunked_array([texts]), MISSING)) == kind
+    assert fields.infer({text.strip() for text in texts} - MISSING) == kind
+
+
+@pytest.mark.parametrize("decimal", [".", ","])
+def test_a_field_alone_has_the_kind_of_its_column(decimal: str):
+    for one_more in ("", "1", "2.5", "true", "a", "2024-01-01"):
+        for text in TEXTS:
+            known = {one.strip(fields.BLANKS) for one in (text, one_more)} - MISSING
+            column = columns.clean(pa.chunked_array([[text, one_more]]), MISSING)
+            assert fields.infer(known, decimal) == columns.infer(column, decimal), (text, one_more)

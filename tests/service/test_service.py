@@ -152,6 +152,23 @@ def test_predictions_are_those_of_evaluate(every: Client):
     compare(every.predict(text, CSV).content["predictions"], kept)
 
 
+def test_a_column_that_is_left_out_is_not_asked_for(project):
+    """It is there for the slices; rows as they stand in the raw table are taken with it."""
+    left_out = ["colour", "picked"]
+    project(train={"leave_out": left_out}, evaluate={"slices": ["colour"]})
+    assert [run_stage(stage) for stage in STAGES] == [0] * len(STAGES)
+    test, kept = read_split(TEST), read_split(PREDICTIONS)
+    assert set(left_out) <= set(test.columns)
+    assert kept["slice_colour"].nunique() == 4
+    with serving() as client:
+        names = [feature.name for feature in client.sidecar.features]
+        assert names == ["size", "seeds", "organic"]
+        compare(client.predict(records(test, client.sidecar)).content["predictions"], kept)
+        compare(client.predict(test.to_csv(index=False), CSV).content["predictions"], kept)
+        properties = json.dumps(client.ask("GET", "/openapi.json").content)
+        assert not any(f'"{name}"' in properties for name in left_out)
+
+
 def test_example_of_the_documentation_works_as_it_stands(every: Client):
     described = every.ask("GET", "/openapi.json").content["paths"]["/predict"]["post"]
     example = described["requestBody"]["content"]["application/json"]["example"]
@@ -258,10 +275,21 @@ def test_what_training_did_not_have_is_answered_with_a_warning(client, field, va
     np.testing.assert_allclose(told, expected, rtol=1e-12)
     assert "warnings" not in client.predict(client.row).content
 
+    assert {"enum", "examples"} & set(fields_of(client)["colour"]) == {"examples"}
+    assert fields_of(client)["seeds"]["type"] == ["number", "null"]
     with serving(replace(LIMITS, strict=True)) as strict:
         refused = strict.predict(rows)
         assert refused.status == 422
         assert refused.content["errors"] == answer.content["warnings"]
+        assert fields_of(strict)["colour"]["enum"] == ["green", "red", "yellow", None]
+        assert fields_of(strict)["seeds"]["type"] == ["integer", "null"]
+
+
+def fields_of(client: Client) -> dict[str, Any]:
+    """What the documentation says of each field of a record."""
+    described = client.ask("GET", "/openapi.json").content["paths"]["/predict"]["post"]
+    schema = described["requestBody"]["content"]["application/json"]["schema"]
+    return schema["anyOf"][0]["properties"]
 
 
 @pytest.mark.parametrize("value", [None, 0, -3, 6.0, 1e30])

@@ -4,6 +4,7 @@ The copy holds what Git knows of this working tree: no caches, no .venv, nothing
 """
 
 import csv
+import json
 import os
 import random
 import shutil
@@ -11,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
@@ -84,6 +86,17 @@ def generate(template: Path, here: Path) -> Generate:
         return Path(cookiecutter(str(template), no_input=True, extra_context=answers))
 
     return run
+
+
+def load_hook(**answers: str) -> dict[str, Any]:
+    """Give what the hook that checks the answers defines, with these answers."""
+    source = (ROOT / "hooks/pre_gen_project.py").read_text(encoding="utf-8")
+    context = json.dumps({"__raw": "data/raw.csv", "_metrics": {}} | answers)
+    source = source.replace("{{ cookiecutter | tojson }}", context).rpartition("sys.exit")[0]
+    source = source.replace("{{ shared | tojson }}", "{}")  # it takes what it finds here
+    hook: dict[str, Any] = {}
+    exec(compile(source, "hook", "exec"), hook)  # noqa: S102
+    return hook
 
 
 def write_table(path: Path, rows: int = 400) -> Path:

@@ -105,6 +105,7 @@ def test_right_answers(answers: dict[str, str], generate: Generate, table: Path)
         side: bound,
         "max_drop": pytest.approx(0.05 * bound) if side == "max" else 0.02,
     }
+    assert settings["evaluate"]["metric"] == metric
     assert len(settings["gate"]) == (2 if metric == "accuracy" else 1)
 
     about = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
@@ -274,10 +275,19 @@ WRONG: list[tuple[dict[str, str], dict[str, str]]] = [
     ),
     (
         OWN | BINARY | {"target": "grade", "bound": "0,9"},
-        {"task": "multiclass, as the target has 3 different", "bound": "a number"},
+        {"task": "multiclass, as the target has 3 different values: first", "bound": "a number"},
     ),
     (OWN | BINARY | {"target": "price"}, {"task": "regression, as the target has"}),
     (OWN | BINARY | {"positive": "2"}, {"positive": "0 or 1"}),
+    (
+        OWN | BINARY | {"separator": "ab", "encoding": "utf-99"},
+        {"separator": "one sign, such as ;", "encoding": "an encoding that Python knows"},
+    ),
+    (
+        {"separator": ";", "missing": "?"},
+        dict.fromkeys(("separator", "missing"), "with the demo's data"),
+    ),
+    (OWN | BINARY | {"decimal": ","}, {"separator": "another sign than decimal"}),
     (OWN | MULTICLASS | {"target": "price"}, {"task": "regression, as the target's"}),
     (
         OWN | REGRESSION | {"target": "grade", "bound": "-1"},
@@ -344,18 +354,34 @@ def test_bad_files(generate: Generate, tmp_path: Path, capfd: pytest.CaptureFixt
     (tmp_path / "cut.parquet").write_bytes(b"PAR1 and no more")
     (tmp_path / "german.csv").write_text("size;ripe\n1,5;2\n")
     (tmp_path / "twice.csv").write_text("\n\nprice,a,a\n1.5,2,3\n2.5,3,4\n")
+    (tmp_path / "ends.csv").write_text("size,price,\n1,2\n")
+    (tmp_path / "ragged.csv").write_text("size,price\n1,2\n\n3,4,5\n")
+    (tmp_path / "open.csv").write_text('size,price\n1,"2\n3,4\n')
+    (tmp_path / "header.csv").write_text("size,price\n")
+    (tmp_path / "comma.csv").write_text('size,price\n1,"2,5"\n2,"3,5"\n')
+    (tmp_path / "odd.csv").write_text("size,price\n1,2.5\n2,?\n3,3.5\n")
+    (tmp_path / "none.csv").write_text("size,price\n1,NA\n2,\n")
     for name, phrase in {
-        "latin.csv": "a file in UTF-8",
-        "german.csv": "a file with commas between its columns; this file has ';'",
+        "latin.csv": "'cp1252', as the file is not UTF-8 text; it seems to be cp1252, where it "
+        "holds 'größe,ripe'; or a file in UTF-8",
+        "german.csv": "';', as the file has one column, 'size;ripe', so its",
         "twice.csv": "a file whose columns have different names; repeated: a\n",
         "empty.csv": "a file with a header",
         "text.parquet": "a Parquet file, which this file is not",
         "cut.parquet": "a Parquet file that can be read",
+        "ends.csv": "a table that can be read; line 2 has 2 fields, the header has 3: the header "
+        "ends with a ',' and the line does not",
+        "ragged.csv": "a table that can be read; line 4 has 3 fields, the header has 2: 3,4,5",
+        "open.csv": "a table that can be read; a quoted field is not closed",
+        "header.csv": "a file with rows below its header",
+        "comma.csv": "',', as the target holds 2,5, 3,5",
+        "odd.csv": "?, if that stands for a missing value; the other values are numbers",
+        "none.csv": "a column that holds values",
     }.items():
         with pytest.raises(FailedHookException):
             generate(data=name, **REGRESSION)
         assert f"allowed: {phrase}" in capfd.readouterr().err
-    assert len(list(tmp_path.iterdir())) == 6
+    assert len(list(tmp_path.iterdir())) == 13
 
 
 def test_parquet_without_pyarrow(
@@ -383,6 +409,12 @@ def test_parquet(
     with pytest.raises(FailedHookException):
         generate(data=path.name, project_slug="x", **BINARY | {"target": "price"})
     assert 'task is "binary"; allowed: regression' in capfd.readouterr().err
+    for kind, written in (("str", '"1"'), ("int64", "1"), ("float64", "1.0")):
+        pd.read_csv(table).astype({"ripe": kind}).to_parquet("classes.parquet")
+        positive = "1.0" if kind == "float64" else "1"
+        answers = BINARY | {"positive": positive, "project_slug": kind}
+        project = generate(data="classes.parquet", **answers)
+        assert f"positive: {written}  #" in (project / "params.yaml").read_text(encoding="utf-8")
 
 
 def test_url(
@@ -442,6 +474,74 @@ def test_closing_text_fits_a_terminal(
     assert max(map(len, said.splitlines())) < 80
 
 
+def test_format_of_the_file_is_asked_for_and_kept(
+    generate: Generate, here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What the messages say is allowed is."""
+    rows = "".join(f"{at},5;{'nein' if at % 2 else 'ja'}\n" for at in range(20))
+    (here / "german.csv").write_bytes(f"größe;reif\n{rows}3,5;?\n".encode("cp1252"))
+    answers = {"data": "german.csv", "target": "reif", "positive": "ja", "bound": "0.5"}
+    for key, value in {"encoding": "cp1252", "separator": ";", "missing": "?, -"}.items():
+        with pytest.raises(FailedHookException):
+            generate(**answers)
+        message = capfd.readouterr().err
+        assert key in message
+        assert value.partition(",")[0] in message
+        answers[key] = value
+    project = generate(**answers)
+    said = " ".join(capfd.readouterr().out.split())
+    assert "decimal commas, such as 0,5, seem to stand in größe. With decimal '.'" in said
+    data = params.load(project / "params.yaml").data
+    assert (data.encoding, data.separator, data.decimal) == ("cp1252", ";", ".")
+    assert data.missing == ["?", "-"]
+    answers |= {"decimal": ",", "project_slug": "again"}
+    assert params.load(generate(**answers) / "params.yaml").data.decimal == ","
+    assert "decimal" not in capfd.readouterr().out
+
+
+def test_what_the_first_run_stops_at_is_told(generate: Generate, here: Path, capfd) -> None:
+    rows = "".join(f"{at},{at},{'abc'[at % 2 + (at == 9)]}\n" for at in range(30))
+    (here / "t.csv").write_text(f",x,y\n{rows}30,30,\n")
+    generate(data="t.csv", task="multiclass", target="y", bound="0.5")
+    said = " ".join(capfd.readouterr().out.split())
+    assert 'column 1 has no name; set `drop: [""]` under data' in said
+    assert "y is missing in 1 of 31 rows; to leave them out, set `missing_target: drop`" in said
+    assert "class 'c' is that of 1 of 31 rows, too few for a test and five folds" in said
+    assert "`drop_rare_classes: 6`" in said
+
+
+@pytest.mark.parametrize("tab", ["\t", "\\t"])
+def test_tab_separates(generate: Generate, here: Path, tab: str) -> None:
+    (here / "t.csv").write_text("size\tprice\n1\t2.5\n2\t3.5\n")
+    project = generate(data="t.csv", separator=tab, **REGRESSION)
+    assert params.load(project / "params.yaml").data.separator == "\t"
+    assert '  separator: "\\t"  #' in (project / "params.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("rare", "answers", "said"),
+    [
+        (
+            6,
+            {},
+            "95.0% of the rows are of class 'no', so a model that always says so has an accuracy",
+        ),
+        (6, {"metric": "roc_auc"}, ""),
+        (40, {}, ""),
+    ],
+)
+def test_a_frequent_class_is_told_where_accuracy_is_the_metric(
+    generate: Generate, here: Path, capfd, rare: int, answers: dict[str, str], said: str
+) -> None:
+    rows = "".join(f"{at},{'yes' if at < rare else 'no'}\n" for at in range(120))
+    (here / "t.csv").write_text(f"x,y\n{rows}")
+    generate(data="t.csv", target="y", positive="yes", bound="0.5", **answers)
+    out = " ".join(capfd.readouterr().out.split())
+    assert said in out
+    assert bool(said) == ("Note" in out)
+    assert not said or "roc_auc, average_precision or f1 as metric would tell more" in out
+
+
 @pytest.mark.parametrize(
     ("classes", "positive", "written"),
     [
@@ -450,6 +550,11 @@ def test_closing_text_fits_a_terminal(
         (["true", "maybe"], "true", '"true"'),
         (["1", "2"], "2", "2"),
         (["true", "false"], "true", "true"),
+        (["TRUE", "FALSE"], "True", "true"),
+        (["1.5", "2.5"], "2.5", "2.5"),
+        (["+1", "-1"], "+1", "1"),
+        (["1e3", "2.0"], "1e3", "1000.0"),
+        (["18446744073709551616", "2"], "2", '"2"'),
     ],
 )
 def test_a_class_of_a_text_column_is_text(
@@ -459,7 +564,7 @@ def test_a_class_of_a_text_column_is_text(
     (here / "classes.csv").write_text(f"x,y\n{rows}")
     project = generate(data="classes.csv", target="y", positive=positive, bound="0.5")
     assert f"\n  positive: {written}  #" in (project / "params.yaml").read_text()
-    assert not (project / ".classes-are-text").exists()
+    assert not (project / ".positive").exists()
 
 
 def test_blanks_around_names_and_classes_do_not_count(generate: Generate, here: Path) -> None:

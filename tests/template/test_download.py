@@ -1,16 +1,14 @@
 """Data from a URL: what does not come whole, in time and of a fit size is refused."""
 
-import json
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cookiecutter.exceptions import FailedHookException  # type: ignore[import-untyped]
 
-from tests.template.conftest import ROOT, Generate
+from tests.template.conftest import Generate, load_hook
 
 TABLE = b"size,ripe\n1,yes\n2,no\n"
 
@@ -88,11 +86,7 @@ def address() -> Iterator[str]:
 def download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., bytes]:
     """The hook's function, with a small limit of size."""
     monkeypatch.chdir(tmp_path)
-    source = (ROOT / "hooks/pre_gen_project.py").read_text(encoding="utf-8")
-    context = json.dumps({"__raw": "data/raw.csv", "_metrics": {}})
-    source = source.replace("{{ cookiecutter | tojson }}", context).rpartition("sys.exit")[0]
-    hook: dict[str, Any] = {}
-    exec(compile(source, "hook", "exec"), hook)  # noqa: S102
+    hook = load_hook()
     hook |= {"MOST_BYTES": 50_000}
 
     def downloaded(url: str, **limits: float) -> bytes:

@@ -155,6 +155,7 @@ def test_target(copy: Path, tmp_path: Path) -> None:
         data={"target": "seeds", "positive": None},
         prepare={"split": "random"},
         train={"estimator": "sklearn.linear_model.Ridge"},
+        evaluate={"metric": "rmse"},
     )
     set_params(copy, task="regression", gate={"rmse": {"max": 100}})
     repro(copy)

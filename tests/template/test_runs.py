@@ -6,6 +6,7 @@ the same files in each and bring their own data; those of the demo are this repo
 """
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -122,6 +123,30 @@ def test_own_data_on_the_embedded_remote(generate: Generate, table: Path, tmp_pa
     run(tmp_path, "git", "clone", "-q", str(project), "clone")
     lend_environment(tmp_path / "clone")
     make(tmp_path / "clone", "repro")
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/data.md"])
+def test_new_data_does_not_write_through_a_link_into_the_cache(
+    generate: Generate, table: Path, tmp_path: Path, page: str
+) -> None:
+    """The page's commands, where DVC makes links (as many do who share a cache)."""
+    project = generate()
+    lend_environment(project)
+    dvc(project, "config", "--local", "cache.type", "symlink")
+    make(project, "data/raw.csv")
+    raw = project / "data/raw.csv"
+    cached, before = raw.resolve(strict=True), raw.read_bytes()
+    assert cached != raw
+    text = (project / page).read_text(encoding="utf-8")
+    block = re.findall(r"```console\n\s*(rm -f .*?)```", text, re.S)[0]
+    lines = [line.partition("#")[0].strip() for line in block.splitlines()]
+    (new,) = re.findall(r"~/(\S+)", block)
+    shutil.copy(table, tmp_path / new)
+    for line in lines[: next(at for at, line in enumerate(lines) if "dvc add" in line) + 1]:
+        line = re.sub(r"^(.venv/bin/)?dvc", "python -m dvc", line)
+        run(project, "sh", "-c", line, HOME=str(tmp_path))
+    assert raw.read_bytes() == table.read_bytes()
+    assert cached.read_bytes() == before
 
 
 def test_without_git_make_says_so(generate: Generate, table: Path) -> None:

@@ -19,6 +19,7 @@ OWN = (
     "docs/commands.md",
     "docs/overview.svg",
     "docs/plots.png",
+    "docs/report.webp",
     "docs/template.md",
     "hooks/",
     "local_extensions.py",

@@ -88,13 +88,13 @@ def test_answers_on_the_command_line_and_replayed(template: Path, here: Path) ->
 
 
 def test_answers_typed(template: Path, here: Path) -> None:
-    """Seventeen questions, of which Enter accepts the default."""
-    answers = ["Typed {{ a }}"] + [""] * 11 + ["0.91"] + [""] * 5
+    """Twenty-one questions, of which Enter accepts the default."""
+    answers = ["Typed {{ a }}"] + [""] * 15 + ["0.91"] + [""] * 5
     done = subprocess.run(
         [BIN / "cookiecutter", template], input="\n".join(answers), capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "[17/17] URL of a store other than Amazon's (S3 only)" in done.stdout
+    assert "[21/21] URL of a store other than Amazon's (S3 only)" in done.stdout
     assert b"accuracy: {min: 0.91," in contents(here / "typed-a")["params.yaml"]
 
 

@@ -111,7 +111,22 @@ def test_a_comment_calls_nobody_and_has_a_limit(post):
 
 
 @pytest.mark.parametrize(
-    "call", ["@team", "&#64;team", "&#x40;team", "&commat;team", "&COMMAT;", "#7", "a/b#7", "gh-7"]
+    "call",
+    [
+        "@team",
+        "&#64;team",
+        "&#x40;team",
+        "&commat;team",
+        "&COMMAT;",
+        "#7",
+        "a/b#7",
+        "gh-7",
+        "GH\\-7",
+        "#<!-- -->7",
+        "https://github.com/a/b/issues/7",
+        "http\\://a.b",
+        "www.github.com",
+    ],
 )
 def test_a_comment_calls_nobody_by_another_way(post, call):
     (body,) = post(call.encode())

@@ -5,6 +5,7 @@ of accuracy .95 disagree on about 6 % of the rows.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from statistics import NormalDist
 from typing import Any
@@ -13,12 +14,16 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from src.shared import params
 from src.shared.intervals import draw_rows, weights_of
 from src.shared.measure import Array, Predictions
+from src.shared.params import Evaluate
 from src.shared.verdicts import Drop, Finding, judge_best, judge_champion
-from src.workflow.comparison import compare, draw
+from src.workflow.comparison import CHANCE, CHANCE_OF_SLICES, compare, compare_slices, draw
+from tests.projects import settings_of
 
 CLASSES = [0, 1]
+SETTINGS = settings_of(evaluate={"resamples": 400})["evaluate"]
 HARD = 0.7  # the share of a row's difficulty that all models have in common
 
 
@@ -97,6 +102,69 @@ def test_a_chain_of_small_drops_is_stopped_at_the_third():
 def test_equal_models_in_a_row_go_through():
     random = np.random.default_rng(4)
     assert sum(len(stopped([0.95] * 21, random)) <= 1 for _ in range(6)) >= 5
+
+
+def rejected_in_all(rows: int, slices: int, accuracy: float, runs: int, lost: float = 0) -> float:
+    """Return how often a model is rejected, on all rows or on a slice.
+
+    Args:
+        rows: of the test split.
+        slices: of equal size.
+        accuracy: of both models.
+        runs: how many pairs of models to compare.
+        lost: the share of the first slice's rows on which the challenger has become wrong.
+    """
+    random, settings = np.random.default_rng(12), params.parse(Evaluate, SETTINGS)
+    parts = {str(at): part for at, part in enumerate(np.array_split(np.arange(rows), slices))}
+    rejected = 0
+    for _ in range(runs):
+        champion, challenger = labels(rows, [accuracy] * 2, random)
+        bad = (np.arange(rows) < rows // slices) & (random.random(rows) < lost)
+        predicted = np.where(bad, 1 - challenger.actual, challenger.predicted)
+        challenger = replace(challenger, predicted=predicted)
+        chance = CHANCE - CHANCE_OF_SLICES
+        whole = compare(champion, challenger, ["accuracy"], weights(rows), chance)["accuracy"]
+        drops = compare_slices(champion, challenger, ["accuracy"], parts, settings)["accuracy"]
+        assert drops.keys() == parts.keys()
+        rejected += Finding.REJECTED in {judge_champion(one, 0) for one in (whole, *drops.values())}
+    return rejected / runs
+
+
+@pytest.mark.parametrize(
+    ("rows", "slices", "accuracy", "runs"),
+    [(111, 3, 0.8, 300), (300, 4, 0.8, 200), (150, 5, 0.95, 100)],
+)
+def test_equal_models_are_rejected_by_chance_alone_over_all_slices(rows, slices, accuracy, runs):
+    assert rejected_in_all(rows, slices, accuracy, runs) <= 0.06
+
+
+def test_a_slice_that_is_worse_is_rejected():
+    """A quarter of the rows, of which 15 % have become wrong: 4 % of all rows."""
+    assert rejected_in_all(1000, 4, 0.95, 30, lost=0.15) >= 0.85
+
+
+def test_the_interval_of_a_slice_is_wider_the_more_there_are():
+    random, settings = np.random.default_rng(13), params.parse(Evaluate, SETTINGS)
+    champion, challenger = labels(400, [0.9, 0.8], random)
+    found = {}
+    for count in (1, 8):
+        parts = {str(at): np.arange(50) for at in range(count)}
+        drops = compare_slices(champion, challenger, ["accuracy", "mae"], parts, settings)
+        assert drops["mae"] == {}  # which classes do not have
+        found[count] = drops["accuracy"]["0"]
+    assert (found[1].level, found[8].level) == (96, 99.5)
+    assert found[1].rows == found[8].rows == 50
+    assert found[1].estimate == found[8].estimate
+    assert found[8].low < found[1].low < found[1].high < found[8].high
+
+
+def test_groups_of_a_slice_stay_together_and_a_single_one_tells_nothing():
+    champion, challenger = labels(400, [0.9, 0.8], np.random.default_rng(14))
+    parts = {"one": np.arange(40), "many": np.arange(40, 400)}
+    groups = np.where(np.arange(400) < 40, 0, np.arange(400) // 20)
+    settings = params.parse(Evaluate, SETTINGS)
+    drops = compare_slices(champion, challenger, ["accuracy"], parts, settings, unit=groups)
+    assert drops["accuracy"].keys() == {"many"}
 
 
 def test_scores_are_compared_on_the_same_rows():

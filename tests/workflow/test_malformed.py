@@ -14,6 +14,7 @@ from src.shared.paths import (
     INTERVALS,
     METRICS,
     PARAMS,
+    SLICES,
     VALIDATION,
     VERDICTS,
 )
@@ -22,17 +23,21 @@ from src.workflow import report as workflow
 STATE = Path(".git/workflow/state.json")
 ROC = Path("metrics/evaluate/plots/custom/roc.json")
 PASSED = {"metric": "f1", "value": 0.9, "min": 0.8, "max": None, "passed": True, "reason": ""}
-HEADINGS = ["Metrics", "Plots", "Validation", "Parameters", "Stages"]
+F1 = {"value": 0.9, "low": 0.7, "high": 0.95, "note": ""}
+SLICE = {"name": "a = 1", "column": "a", "rows": 9, "metrics": {"f1": F1}, "undefined": []}
+HEADINGS = ["Metrics", "Plots", "Slices", "Validation", "Parameters", "Stages"]
 
 GOOD: dict[Path, str] = {
     METRICS: json.dumps({"f1": 0.9}),
     INTERVALS: json.dumps({"f1": {"low": 0.8, "high": 0.95}}),
     VALIDATION: json.dumps({"train_rows": 5, "test_rows": 2, "violations": []}),
     VERDICTS: json.dumps({"passed": True, "verdicts": [PASSED]}),
+    SLICES: json.dumps([SLICE]),
     ROC: json.dumps([{"fpr": 0, "tpr": 0}, {"fpr": 1, "tpr": 1}]),
     PARAMS: "gate:\n  f1:\n    min: 0.8\n",
-    DVC_YAML: f"stages:\n  evaluate:\nplots:\n  - {ROC.as_posix()}:\n      x: fpr\n      y: tpr\n",
-    DVC_LOCK: "stages:\n  evaluate:\n    deps: []\n    outs: []\n",
+    DVC_YAML: "stages:\n  evaluate: {cmd: python}\nplots:\n  - PATH: "
+    "{x: fpr, y: tpr, template: simple}\n".replace("PATH", ROC.as_posix()),
+    DVC_LOCK: "schema: '2.0'\nstages:\n  evaluate: {cmd: python, deps: [], outs: []}\n",
     STATE: "{}",
 }
 
@@ -42,6 +47,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project of which everything is there; it is the current folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BASE", "main")
+    monkeypatch.setenv("STEPS", "{}")
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     for path, content in GOOD.items():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +63,9 @@ def made() -> str:
     workflow.main()
     assert "</html>" in report.HTML.read_text(encoding="utf-8")
     text = report.MARKDOWN.read_text(encoding="utf-8")
-    assert [line[3:] for line in text.splitlines() if line.startswith("## ")][-5:] == HEADINGS
+    headings = [line[3:] for line in text.splitlines() if line.startswith("## ")]
+    wanted = HEADINGS if SLICES.exists() else [one for one in HEADINGS if one != "Slices"]
+    assert headings[-len(wanted) :] == wanted
     return text
 
 
@@ -73,7 +81,14 @@ NOT_JSON = ["", "{", "null", "3", '"text"', "\ufeff{}", "[" * 100_000]
 SHAPES: dict[Path, list[Any]] = {
     METRICS: [{"f1": "high"}, {"f1": {"a": [1]}}, {"f1": None}, {"f1": True}, {"f1": 10**400}],
     INTERVALS: [{"f1": 3}, {"f1": {"low": 1}}, {"f1": {"low": "a", "high": []}}],
-    VALIDATION: [{"violations": 3}, {"violations": ["x"]}, {"violations": [{"rows": {}}]}],
+    VALIDATION: [
+        *({key: 3} for key in ("violations", "warnings", "gaps")),
+        *({key: ["x"]} for key in ("violations", "warnings", "gaps")),
+        {"violations": [{"rows": {}}]},
+        {"gaps": [{"what": "drift", "column": 3, "size": "x", "allowed": None}]},
+        {"gaps": [{"what": "drift", "column": {}, "size": float("nan"), "allowed": 1}]},
+    ],
+    SLICES: [{}, [3], [{"name": 3}], [SLICE | {"rows": "x"}], [SLICE | {"metrics": {"f1": 3}}]],
     VERDICTS: [
         {},
         {"verdicts": 3},

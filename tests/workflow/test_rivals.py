@@ -38,8 +38,8 @@ def folder(tmp_path: Path, monkeypatch) -> Path:
     return tmp_path
 
 
-def model(wrong: range, *, rows: range = range(ROWS), cached: bool = True) -> None:
-    """Write what a model that is wrong on these rows leaves behind."""
+def model(wrong: range, *, rows: range = range(ROWS), cached: bool = True, size: int = 0) -> None:
+    """Write what a model that is wrong on these rows leaves behind, in slices of this size."""
     settings = params.load()
     positive = settings.data.positive
     actual = np.array([positive if row % 2 else "other" for row in rows], dtype=object)
@@ -47,7 +47,8 @@ def model(wrong: range, *, rows: range = range(ROWS), cached: bool = True) -> No
     predicted = np.where([row in wrong for row in rows], other, actual)
     said = Predictions(actual, predicted, ["other", positive], binary=True)
     PREDICTIONS.parent.mkdir(exist_ok=True)
-    as_frame(said, pd.DataFrame({"x": rows})).to_parquet(PREDICTIONS)
+    parts = {"part": [f"part = {row // size}" for row in rows]} if size else {}
+    as_frame(said, pd.DataFrame({"x": rows}), slices=parts).to_parquet(PREDICTIONS)
     content = PREDICTIONS.read_bytes()
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if cached:
@@ -92,6 +93,33 @@ def test_a_drop_is_judged_on_the_same_rows(folder, monkeypatch, capsys, wrong, s
     assert verdict["drop"]["estimate"] == pytest.approx((len(wrong) - 20) / ROWS)
     assert verdict["drop"]["low"] < verdict["drop"]["estimate"] < verdict["drop"]["high"]
     assert verdict["drop"]["rows"] == ROWS
+
+
+@pytest.mark.parametrize(
+    ("wrong", "status", "word"),
+    [
+        # As many as the champion, but 4 in each slice: that may be chance.
+        (range(4, ROWS, 20), 0, "; 4 of 5 slices); it may be chance"),
+        # 4 more of all 400, which is less than is allowed, but 24 of the 80 rows of a slice.
+        (range(20, 44), 1, "; 1 of 5 slices)"),
+    ],
+)
+def test_slices_are_compared_as_well(folder, monkeypatch, capsys, wrong, status, word):
+    """The champion's file knows nothing of slices: they are those of this model's."""
+    model(range(80, 100))
+    commit(folder)
+    model(wrong, size=80)
+    found, verdict, out = check(monkeypatch, capsys)
+    slices = verdict["drop"]["slices"]
+    assert list(slices) == [f"part = {at}" for at in range(5)]
+    assert slices["part = 1"]["estimate"] == (-0.2 if status == 0 else -0.25)
+    assert {one["rows"] for one in slices.values()} == {80}
+    told = verdict["reason"] if status else verdict["warning"]
+    assert found == status
+    worse = "0.3" if status else "0.05"
+    assert told.startswith(f"{worse} worse than the champion where part = 0, allowed 0.02 (99.2 %")
+    assert told.endswith("80 shared rows" + word)
+    assert told in out
 
 
 def test_other_rows_do_not_count(folder, monkeypatch, capsys):
