@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 
-from src.shared import champion, errors, files, pipeline, plots, revisions, slices
+from src.shared import champion, errors, files, loosened, pipeline, plots, revisions, slices
 from src.shared.champion import Champion
 from src.shared.errors import UserError
+from src.shared.loosened import Loosened
 from src.shared.page import (
     Block,
     Heading,
@@ -40,13 +41,11 @@ from src.shared.paths import (
 )
 from src.shared.sections import (
     LESS_STRICT,
-    Loosened,
     Measured,
     bound_of,
     bounds_of,
     gain_of,
     loosened_blocks,
-    looser_bounds,
     metric_pictures,
     metric_rows,
     part,
@@ -81,7 +80,7 @@ class Run:
     trained: bool = True
     notes: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
-    loosened: tuple[Loosened, ...] | None = None
+    loosened: Sequence[Loosened] | None = None
     verdicts: Path = VERDICTS
 
 
@@ -243,9 +242,8 @@ def _parse(path: Path) -> dict[str, Any]:
 
 
 def _loosened(run: Run, old: dict[str, Any], new: dict[str, Any]) -> Sequence[Loosened]:
-    if run.loosened is not None:
-        return run.loosened
-    return looser_bounds(old.get("gate"), new.get("gate"))
+    """Return what the workflow has found; on a desk the settings alone are compared."""
+    return loosened.settings(old, new) if run.loosened is None else run.loosened
 
 
 def metric_blocks(

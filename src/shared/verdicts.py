@@ -11,7 +11,7 @@ from src.metrics import better
 from src.shared import files
 from src.shared.errors import UserError, plain
 from src.shared.params import Bound
-from src.shared.paths import BASELINE, METRICS
+from src.shared.paths import BASELINE, METRICS, PROVENANCE
 from src.shared.slices import Slice
 
 SHOWN = 3  # names of slices in one line
@@ -397,7 +397,7 @@ def announce(
     baseline = files.read_json(BASELINE, "run `dvc repro -f evaluate`") if BASELINE.exists() else {}
     warnings = met_by_baseline(verdicts, baseline)
     with files.replacing(path) as (draft,):
-        report: dict[str, Any] = {"passed": passed}
+        report: dict[str, Any] = {"passed": passed, "provenance": files.md5(PROVENANCE)}
         report["verdicts"] = [asdict(verdict) for verdict in verdicts]
         if notes:
             report["notes"] = list(notes)

@@ -243,13 +243,13 @@ def test_disk_that_is_full_ends_with_one_line_and_earlier_outputs_stay(
     if reason := private_mount():
         pytest.skip(reason)
     write_table(trained / RAW, table)
-    # On a disk of 64 kB stand the earlier outputs, then what fills it all but for a few pages.
+    # On a disk of 128 kB stand the earlier outputs, then what fills it all but for a few pages.
     script = f"""
         set -e
         cp -r {full} saved
-        mount -t tmpfs -o size=64k tmpfs {full}
+        mount -t tmpfs -o size=128k tmpfs {full}
         cp -r saved/. {full}
-        head -c 100000 /dev/zero > {full}/filling 2>/dev/null || truncate -s -4096 {full}/filling
+        head -c 200000 /dev/zero > {full}/filling 2>/dev/null || truncate -s -4096 {full}/filling
         status=0
         "$0" -m src.{stage} || status=$?
         rm {full}/filling

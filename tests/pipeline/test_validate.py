@@ -208,9 +208,8 @@ def sample(random: np.random.Generator, rows: int) -> pd.DataFrame:
 def test_chance_alone_seldom_makes_a_false_alarm(rows):
     """At the sizes that validate takes at least, at which it speaks, and at ordinary ones."""
     random, settings = np.random.default_rng(0), parse(Params, settings_of(validate=STRICT))
-    alarms = [
-        any(drifts(sample(random, rows[0]), sample(random, rows[1]), settings)) for _ in range(250)
-    ]
+    pairs = [(sample(random, rows[0]), sample(random, rows[1])) for _ in range(250)]
+    alarms = [any(drifts(gaps(train, test, settings), rows[1])) for train, test in pairs]
     assert sum(alarms) <= 2  # 0.001 of the data sets: three or more of 250 are one in 400
 
 
@@ -225,7 +224,7 @@ def test_replaced_categories_are_found(rows, replaced, least):
         train, test = (sample(random, n) for n in rows)
         new = random.random(len(test)) < replaced
         test["few"] = np.where(new, test["few"] + " new", test["few"])
-        found += any(one.column == "few" for one in drifts(train, test, settings))
+        found += any(one.column == "few" for one in drifts(gaps(train, test, settings), len(test)))
     assert found >= least * 60
 
 
