@@ -248,7 +248,8 @@ def _unjudged_slices(name: str, slices: Sequence[Slice]) -> Iterator[str]:
         yield "the bound on slices bounds nothing: no slice of enough rows has this metric"
     elif lacking:
         more = ", ..." if len(lacking) > SHOWN else ""
-        yield f"not defined in {len(lacking)} of {len(slices)} slices: {', '.join(lacking[:SHOWN])}{more}"
+        shown = ", ".join(lacking[:SHOWN]) + more
+        yield f"not defined in {len(lacking)} of {len(slices)} slices: {shown}"
 
 
 def _fallen_in_slices(max_drop: float, drop: Drop | None, from_best: Drop | None) -> Iterator[str]:
