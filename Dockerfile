@@ -18,7 +18,9 @@ COPY models/model.joblib models/model.json models/README.md /app/models/
 COPY metrics/evaluate/metrics.json /app/metrics/evaluate/
 ARG COMMIT
 ARG MODEL
-LABEL org.opencontainers.image.revision=${COMMIT} model.sha256=${MODEL}
+# The hash of metrics/gate.json: `make image` gives it where the gate passed this model.
+ARG VERDICT
+LABEL org.opencontainers.image.revision=${COMMIT} model.sha256=${MODEL} gate.passed=${VERDICT}
 ENV COMMIT=${COMMIT} HOST=0.0.0.0 PORT=8000 CHECK_SOCKET=/tmp/check.sock \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 WORKDIR /app

@@ -10,7 +10,7 @@ import pyarrow.parquet
 
 from src import splits
 from src.metrics import METRICS, better
-from src.shared import errors, files, params, sidecar, slices, tables
+from src.shared import errors, files, params, provenance, sidecar, slices, tables
 from src.shared.errors import UserError, plain
 from src.shared.intervals import Interval, intervals
 from src.shared.measure import Predictions, baseline, headline, predict, six_digits
@@ -38,8 +38,8 @@ SCATTER_ROWS = 1_000
 CONFUSION_ROWS = 10_000
 COLUMNS = 30
 
-# Rows times columns that the model predicts at once for the importances: 40 MB of float64.
-CELLS = 5_000_000
+# Rows times columns that the model predicts at once for the importances: 8 MB of float64.
+CELLS = 1_000_000
 
 # The axes of each plot; dvc.yaml says how it is drawn.
 AXES = {
@@ -185,7 +185,7 @@ def _rows(**columns: np.ndarray) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Read the model and the test split, write predictions, metrics, intervals and plots."""
+    """Read the model and the test split, write the predictions and what they are worth."""
     settings = params.load()
     split, column, seed = splits.find(settings), settings.prepare.column, settings.evaluate.seed
     known = sidecar.read(SIDECAR)
@@ -228,6 +228,7 @@ def main() -> None:
         # Without the versions that pandas notes, the same answers are the same bytes.
         kept = pa.Table.from_pandas(told, preserve_index=False).replace_schema_metadata()
         pa.parquet.write_table(kept, table_draft)
+        provenance.write(draft, table_draft)
     print(table_of(values, found, plain_values))
     absent = [name for name in METRICS if known.task in METRICS[name].tasks and name not in values]
     if absent:

@@ -1,7 +1,8 @@
 """Stage 5: stop a model that misses a bound.
 
 Exit status: 0 passed, 1 rejected, 2 could not decide. Run on its own, outside DVC, it judges the
-metrics file as it is now; MIN_ACCURACY in the environment raises the bound on accuracy.
+metrics file as it is now, if it is of the model and the test split that are here; MIN_ACCURACY in
+the environment raises the bound on accuracy.
 """
 
 import math
@@ -9,7 +10,7 @@ import os
 
 import msgspec
 
-from src.shared import errors, params, slices, verdicts
+from src.shared import errors, params, provenance, slices, verdicts
 from src.shared.errors import UserError
 from src.shared.params import Bound
 from src.shared.paths import SLICES, VERDICTS
@@ -46,6 +47,7 @@ def main() -> int:
     settings = params.load()
     bounds = raise_accuracy(settings.gate, os.environ.get("MIN_ACCURACY"))
     metrics = verdicts.read_metrics()
+    provenance.require(with_code=False)  # code that has changed DVC runs itself
     large, left_out = slices.to_judge(SLICES, bounds, settings.evaluate.slice_rows)
     judged = verdicts.judge(metrics, bounds, slices=large)
     return verdicts.announce(judged, VERDICTS, left_out=left_out)

@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 
-from src.shared import champion, errors, files, pipeline, plots, revisions, slices
+from src.shared import champion, errors, files, loosened, pipeline, plots, revisions, slices
 from src.shared.champion import Champion
 from src.shared.errors import UserError
+from src.shared.loosened import Loosened
 from src.shared.page import (
     Block,
     Heading,
@@ -39,13 +40,12 @@ from src.shared.paths import (
     VERDICTS,
 )
 from src.shared.sections import (
-    Loosened,
+    LESS_STRICT,
     Measured,
     bound_of,
     bounds_of,
     gain_of,
     loosened_blocks,
-    looser_bounds,
     metric_pictures,
     metric_rows,
     part,
@@ -198,7 +198,7 @@ def compose(revision: str, run: Run) -> tuple[list[Block], Mood]:
     parts = [
         part("❌ Stopped", lambda: headline(run, verdicts), 1),
         run.notes,
-        part("What loosens the judgement", lambda: loosened_blocks(_loosened(run, *settings()))),
+        part(LESS_STRICT, lambda: loosened_blocks(_loosened(run, *settings()))),
         part("Metrics", lambda: metric_blocks(rival, unknown, verdicts, notes)),
         part("Plots", lambda: [Heading("Plots"), *plot_blocks(plots.read_plots(commit))]),
         part(
@@ -242,9 +242,8 @@ def _parse(path: Path) -> dict[str, Any]:
 
 
 def _loosened(run: Run, old: dict[str, Any], new: dict[str, Any]) -> Sequence[Loosened]:
-    if run.loosened is not None:
-        return run.loosened
-    return looser_bounds(old.get("gate"), new.get("gate"))
+    """Return what the workflow has found; on a desk the settings alone are compared."""
+    return loosened.settings(old, new) if run.loosened is None else run.loosened
 
 
 def metric_blocks(

@@ -46,8 +46,8 @@ def deploy(image: str, environment: str, port: int, limit: float, memory: str) -
         Whether anything changed; nothing does if the image serves already.
 
     Raises:
-        UserError: another service has the port, the image cannot be pulled, or its service is not
-            ready in time. The old container serves on.
+        UserError: another service has the port, the image cannot be pulled, no gate has passed its
+            model, or its service is not ready in time. The old container serves on.
     """
     require(image, environment)
     labels = {"service": service(environment), "serves": f"{image} on port {port}"}
@@ -62,6 +62,7 @@ def deploy(image: str, environment: str, port: int, limit: float, memory: str) -
     if not serving:
         _require_port(port, labels["service"])
         docker("pull", "--quiet", image)
+        require_passed(image)
         name = f"--name={labels['service']}-{secrets.token_hex(4)}"
         flags = [name, *(f"--label={key}={value}" for key, value in labels.items()), *HARDENED]
         flags += [f"--memory={memory}", f"--memory-swap={memory}"]  # the latter is of both
@@ -93,6 +94,23 @@ def require(image: str, environment: str) -> None:
         raise UserError(f"IMAGE is {image!r}; allowed: a digest, as in NAME@sha256:64 digits")
     if not re.fullmatch(r"[a-z][a-z0-9-]*", environment):
         raise UserError(f"ENV is {environment!r}; allowed: a name such as staging")
+
+
+def require_passed(image: str) -> str:
+    """Check that an image on the engine says that a gate has passed its model.
+
+    Returns:
+        The SHA-256 of its model.
+
+    Raises:
+        UserError: it was not built by `make image`, or before this was noted.
+    """
+    labels = inspect(image)["Config"].get("Labels") or {}
+    if not labels.get("gate.passed") or not labels.get("model.sha256"):
+        raise UserError(
+            f"{image}: does not say that a gate has passed its model; build it by `make publish`"
+        )
+    return str(labels["model.sha256"])
 
 
 def service(environment: str) -> str:

@@ -1,6 +1,7 @@
 """`make image`: build the image of this commit. `make publish` also pushes it.
 
-An image holds one model for ever. Its tag is the commit; if the registry has an image of a commit
+Only a model that the gate passed gets an image, and the image says so: `make deploy` looks. It
+holds one model for ever. Its tag is the commit; if the registry has an image of a commit
 already, that one stays. Other commands name the image by its digest.
 """
 
@@ -11,10 +12,10 @@ import sys
 
 from src import card
 from src.delivery.docker import docker, inspect, project, python
-from src.shared import errors, files, sidecar
+from src.shared import errors, files, provenance, sidecar
 from src.shared.errors import UserError
 from src.shared.git import git
-from src.shared.paths import MODEL, SIDECAR
+from src.shared.paths import MODEL, SIDECAR, VERDICTS
 
 # What goes into the image, besides the model and its metrics, which the pipeline makes.
 SOURCES = ("src", "requirements/serve.txt", "Dockerfile", ".dockerignore")
@@ -27,7 +28,8 @@ def build(repository: str) -> str:
         repository: the image's name without a tag, such as ghcr.io/owner/name.
 
     Raises:
-        UserError: the sources are not committed, or the model is not the one of the sidecar.
+        UserError: the sources are not committed, the model is not the one of the sidecar, or the
+            gate has not passed it.
     """
     changed = git("status", "--porcelain", "--", *SOURCES)
     if changed:
@@ -36,12 +38,13 @@ def build(repository: str) -> str:
     model = sidecar.read(SIDECAR).model.sha256
     if not MODEL.exists() or files.sha256(MODEL) != model:
         raise UserError(f"{MODEL.as_posix()}: not what its sidecar describes; run `dvc repro`")
+    provenance.require_passed()
     card.write()
     commit = git("rev-parse", "HEAD")
     name = f"{repository}:{commit}"
     # For an engine that needs, say, a mirror of the base image or a network of its own.
     more = os.environ.get("DOCKER_BUILD_FLAGS", "").split()
-    arguments = {"COMMIT": commit, "MODEL": model}
+    arguments = {"COMMIT": commit, "MODEL": model, "VERDICT": files.md5(VERDICTS)}
     arguments["PYTHON"] = f"python:{python()}-slim"
     flags = [f"--build-arg={key}={value}" for key, value in arguments.items()]
     docker("build", *flags, *more, "--tag", name, ".", show=True)
@@ -72,7 +75,12 @@ def _pull(name: str) -> bool:
 
 
 def publish(repository: str) -> str:
-    """Build and push the image of this commit, unless the registry has it; return its digest."""
+    """Build and push the image of this commit, unless the registry has it; return its digest.
+
+    Raises:
+        UserError: as for `build`; or the registry's image of this commit has another model.
+    """
+    provenance.require_passed()
     name = f"{repository}:{git('rev-parse', 'HEAD')}"
     if _pull(name):
         model = inspect(name)["Config"]["Labels"].get("model.sha256")

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from src.delivery import deploy
-from src.shared import errors, files
+from src.shared import errors, files, provenance, sidecar
 from src.shared.errors import UserError
 from src.shared.git import git
 from src.shared.paths import DVC_LOCK as LOCK
-from src.shared.paths import MODEL, VERDICTS
+from src.shared.paths import MODEL, SIDECAR, VERDICTS
 
 NAME = "model"
 RECORDS = ("dvc.lock", "metrics")
@@ -210,6 +210,9 @@ def main() -> None:
         print(table(releases()))
     elif command == "promote":
         deploy.require(image, stage)
+        provenance.require_passed()
+        if deploy.require_passed(image) != sidecar.read(SIDECAR).model.sha256:
+            raise UserError(f"{image}: holds another model than {SIDECAR.as_posix()} describes")
         release, new = record(image, stage)
         print(f"{stage}: {release.version} {'promoted' if new else 'is promoted already'}")
     else:

@@ -1,6 +1,8 @@
 """The champion: the last model on a branch that its own gate let pass, and the best one so far."""
 
+import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
@@ -52,13 +54,14 @@ class Champion:
         return self.place.commit
 
 
-def find(revision: str) -> Champion | None:
+def find(revision: str, without: Collection[str] = ()) -> Champion | None:
     """Find the champion of a branch; None if no commit of it has a model yet.
 
     A model that was rejected on main is there in Git, but the next one has to beat the one before.
 
     Args:
         revision: where the branch ends; as for `revisions.history`.
+        without: commits whose results are known to be wrong.
 
     Raises:
         UserError: there are models, but none that passed; or the history cannot be read.
@@ -66,16 +69,18 @@ def find(revision: str) -> Champion | None:
     # Another dvc.lock names other predictions, though the metrics may be the same.
     paths = [path.as_posix() for path in (METRICS, PARAMS, DVC_LOCK)]
     places = revisions.history(revision, *paths)
-    read = [path.as_posix() for path in (METRICS, PARAMS, SLICES)]
+    read = [*paths, SLICES.as_posix()]
     texts = iter(read_all([place.path(path) for place in places for path in read]))
     found: Champion | None = None
     models = 0
-    for place, metrics_text, params_text, slices_text in zip(
-        places, texts, texts, texts, strict=False
+    for place, metrics_text, params_text, lock, slices_text in zip(
+        places, texts, texts, texts, texts, strict=False
     ):
         models += metrics_text is not None
         metrics, bounds = _metrics(metrics_text), _bounds(params_text)
-        if metrics is None or not bounds:
+        if metrics is None or not bounds or place.commit in without:
+            continue
+        if not _names(lock, metrics_text):  # written by hand
             continue
         before = found.metrics if found else None
         slices = _slices(slices_text, params_text)
@@ -105,6 +110,12 @@ def _best(known: dict[str, Best], passed: Champion, bounds: dict[str, Bound]) ->
         if old and bound.max_drop <= old.max_drop and worse(name, bound, old.value, here.value) > 0:
             found[name] = replace(old, max_drop=bound.max_drop)
     return found
+
+
+def _names(lock: str | None, metrics: str | None) -> bool:
+    """Tell whether dvc.lock names these metrics by their hash."""
+    content = (metrics or "").encode()
+    return f"md5: {hashlib.md5(content, usedforsecurity=False).hexdigest()}" in (lock or "")
 
 
 def _metrics(text: str | None) -> dict[str, Any] | None:

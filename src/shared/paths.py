@@ -21,6 +21,7 @@ EVALUATION = Path("metrics/evaluate")
 METRICS = EVALUATION / "metrics.json"
 INTERVALS = EVALUATION / "intervals.json"
 BASELINE = EVALUATION / "baseline.json"
+PROVENANCE = EVALUATION / "provenance.json"
 SLICES = EVALUATION / "slices.json"
 VERDICTS = Path("metrics/gate.json")
 

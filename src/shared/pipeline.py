@@ -42,7 +42,7 @@ def declared(path: Path = DVC_YAML) -> dict[str, Stage]:
     stages = {
         name: Stage(
             dict.fromkeys(entry.get("deps", []), ""),
-            {_path(out): "" for kind in OUTPUTS for out in entry.get(kind, [])},
+            {path_of(out): "" for kind in OUTPUTS for out in entry.get(kind, [])},
             str(entry.get("cmd", "")),
         )
         for name, entry in revisions.parse_yaml(path.read_text("utf-8")).get("stages", {}).items()
@@ -50,7 +50,7 @@ def declared(path: Path = DVC_YAML) -> dict[str, Stage]:
     return _in_order(stages, path)
 
 
-def _path(entry: str | dict[str, Any]) -> str:
+def path_of(entry: str | dict[str, Any]) -> str:
     """Return an output's path: it may be followed by options, as in {path: {cache: false}}."""
     return entry if isinstance(entry, str) else next(iter(entry))
 

@@ -8,13 +8,15 @@ from typing import Any
 
 from src.shared import errors, pipeline, plots
 from src.shared.errors import UserError
+from src.shared.loosened import Loosened
 from src.shared.page import Block, Heading, Markdown, Picture, Table, code, say, to_markdown
 from src.shared.plots import BASELINE_MODEL, BOUND, RIVAL, RUN, DvcPlot
 from src.shared.slices import Slice
 from src.shared.verdicts import Verdict
 
 SHOWN = 20  # rows of a table that may be long
-MANY = 50  # slices
+MANY = 50  # slices, or what is less strict
+LESS_STRICT = "⚠️ Less strict than before"
 
 
 def part(title: str, make: Callable[[], Iterable[Block]], level: int = 2) -> list[Block]:
@@ -267,69 +269,21 @@ def _table(head: tuple[str, ...], records: Sequence[dict[str, Any]]) -> Table:
     return Table(head, [tuple(text_of(one.get(key)) for key in head) for one in records[:SHOWN]])
 
 
-@dataclass(frozen=True)
-class Loosened:
-    """One thing that makes the judgement less strict, or may.
-
-    Attributes:
-        what: a setting such as gate.accuracy.min, or a file.
-        was: its value before; empty where that would tell nothing.
-        now: its value here.
-        role: what a file does in the judgement; empty for a setting.
-        needs_reason: whether its author must say why.
-        reason: why.
-    """
-
-    what: str
-    was: str = ""
-    now: str = ""
-    role: str = ""
-    needs_reason: bool = False
-    reason: str = ""
-
-
-def looser_bounds(old: Any, new: Any) -> list[Loosened]:
-    """List the bounds that are looser than they were.
-
-    Args:
-        old: the champion's section `gate`; whatever is not a bound in it is ignored.
-        new: this one's.
-    """
-    found, bounds = [], bounds_of(new)
-    for (metric, key), was in bounds_of(old).items():
-        now = bounds.get((metric, key))
-        if now is None or (now < was if "min" in key else now > was):
-            value = "none" if now is None else str(now)
-            found.append(Loosened(f"gate.{metric}.{key}", str(was), value))
-    for metric in sorted(_rejecting(old) - _rejecting(new)):
-        found.append(Loosened(f"gate.{metric}.undecided", "reject", "pass"))
-    return found
-
-
 def loosened_blocks(found: Sequence[Loosened]) -> Iterator[Block]:
     """Yield what makes the judgement less strict, with its reason; nothing where nothing does."""
     if found:
-        yield Heading("⚠️ What loosens the judgement")
-        lacking = "⚠️ none is given, and one is needed"
+        yield Heading(LESS_STRICT)
         rows = [
             (
                 code(one.what),
                 one.role or f"{one.was} → {one.now}",
-                one.reason or (lacking if one.needs_reason else ""),
+                one.reason or ("❌ needs a reason" if one.needs_reason else ""),
             )
-            for one in found
+            for one in found[:MANY]
         ]
         yield Table(("what", "how", "reason"), rows)
-
-
-def _rejecting(gate: Any) -> set[str]:
-    """Return the metrics of which a drop that may be chance is rejected."""
-    bounds = gate if isinstance(gate, dict) else {}
-    return {
-        str(metric)
-        for metric, bound in bounds.items()
-        if isinstance(bound, dict) and bound.get("undecided") == "reject"
-    }
+        if len(found) > MANY:
+            yield f"and {len(found) - MANY} more"
 
 
 def bounds_of(gate: Any) -> dict[tuple[str, str], float]:

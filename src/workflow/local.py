@@ -1,7 +1,8 @@
 """Run a workflow on this machine as GitHub would, with act and without Docker.
 
-`python -m src.workflow.local` runs the pull request's workflow on a clone of the last commit. It
-takes actions that need GitHub or the network from .github/stand-ins instead.
+`python -m src.workflow.local` runs the pull request's workflow on a clone of the last commit, or
+with EVENT=push main's, which then pushes nothing. It takes actions that need GitHub or the network
+from .github/stand-ins instead.
 """
 
 import json
@@ -11,11 +12,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from src.shared import errors
+from src.shared.errors import UserError
 from src.shared.git import git
 from src.shared.paths import REPORT
 from src.workflow.champion import find_base
@@ -95,11 +97,33 @@ def command(
     ]  # fmt: skip
 
 
+# What GitHub would say about each event, from the commit that it starts from.
+EVENTS: dict[str, Callable[[str], dict[str, Any]]] = {
+    "pull_request": lambda base: {"pull_request": {"number": 0, "base": {"sha": base}}},
+    "push": lambda base: {"before": base or "0" * 40, "forced": False},
+}
+
+
+def caller() -> str:
+    """Return the name of the workflow that runs for a push to main: it calls ci.yml."""
+    workflows = Path(".github/workflows").glob("*.yml")
+    found = [path.name for path in workflows if "uses: ./.github/" in path.read_text("utf-8")]
+    if not found:
+        raise UserError(".github/workflows: none calls ci.yml, so nothing runs on main")
+    return found[0]
+
+
 def main() -> int:
-    """Run the pull request's workflow on the last commit; leave its report in report/."""
+    """Run the workflow of EVENT on the last commit; leave its report in report/."""
+    event = os.environ.get("EVENT") or "pull_request"
+    if event not in EVENTS:
+        raise UserError(f"EVENT is {event!r}; allowed: {' or '.join(EVENTS)}")
     if git("status", "--porcelain"):
         print("changes that are not committed are not checked, as on GitHub", file=sys.stderr)
-    payload = {"pull_request": {"number": 0, "base": {"sha": find_base()}}}
+    base = find_base()
+    if event == "push" and base == git("rev-parse", "HEAD"):
+        base = git("rev-parse", "HEAD^") if git("rev-list", "--count", "HEAD") != "1" else ""
+    payload = EVENTS[event](base)
     with tempfile.TemporaryDirectory() as name:
         clone, store = Path(name, "clone"), Path(name, "store")
         git("clone", "--quiet", ".", str(clone))
@@ -109,12 +133,14 @@ def main() -> int:
         done = subprocess.run(
             command(
                 clone,
-                "pull_request",
+                event,
                 payload,
                 store,
+                workflow=caller() if event == "push" else "ci.yml",
+                job="train" if event == "push" else None,
                 variables={key: os.environ[key] for key in VARIABLES if os.environ.get(key)},
                 secrets={key: os.environ[key] for key in SECRETS if os.environ.get(key)},
-                environment={"READY_VENV": sys.prefix},
+                environment={"READY_VENV": sys.prefix, "PUSH": "no"},
             ),
             env=os.environ | {"XDG_CACHE_HOME": name},
             check=False,

@@ -20,15 +20,6 @@ PATCH = REPORT / "update.patch"
 RELATIVE, ABSOLUTE = 0.01, 0.001
 
 
-def same_results(here: dict[str, Any], there: dict[str, Any]) -> bool:
-    """Tell whether two dvc.lock agree in all stages but the gate, which only reads metrics."""
-    one, other = (
-        {name: entry for name, entry in lock.get("stages", {}).items() if name != "gate"}
-        for lock in (here, there)
-    )
-    return bool(one) and one == other
-
-
 def disagreements(committed: dict[str, Any], computed: dict[str, Any]) -> list[str]:
     """List the metrics in Git that differ from what this run computed by more than a tolerance."""
     return [

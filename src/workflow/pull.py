@@ -4,15 +4,14 @@ import argparse
 import subprocess
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any
 
 from src.shared import pipeline, revisions
 from src.shared.errors import UserError
-from src.shared.paths import DVC_LOCK, METRICS
+from src.shared.paths import DVC_LOCK
 from src.shared.pipeline import Stage
-from src.workflow import lock, stale, state
+from src.workflow import stages as required
+from src.workflow import stale, state
 from src.workflow.remote import dvc
-from src.workflow.repro import CONFIRMED
 
 
 def fetch(paths: Iterable[str], sources: dict[str, str]) -> set[str]:
@@ -74,7 +73,7 @@ def pull(everything: bool, revision: str) -> None:
 
     Args:
         everything: whether all stages will run.
-        revision: the champion's. Results that are the same there were checked there.
+        revision: main's. What prepare and train made there was made by main's own run.
     """
     known = state.read()
     if not known.source:
@@ -84,23 +83,32 @@ def pull(everything: bool, revision: str) -> None:
     pointers = stale.read_pointers()
     changed = stale.find_stale(stages)
     everything = everything or any(name not in stages for name in changed)
-    confirm = known.source != "remote" or not _same_results(locked, revision)
-    run = list(stages) if everything else pipeline.followers(stages, changed)
-    checked = [name for name in CONFIRMED if confirm and name in stages and name not in run]
-    remade = plan(stages, {*run, *checked}, pointers, known.sources)
-    state.note(pulled=True, everything=everything, stale=changed, confirm=confirm, remade=remade)
+    unconfirmed = other_results(stages, revision)
+    again = list(stages) if everything else pipeline.followers(stages, [*changed, *unconfirmed])
+    remade = plan(stages, {*again, *required.JUDGING} & stages.keys(), pointers, known.sources)
+    run = [name for name in stages if name in {*again, *remade, *required.JUDGING}]
+    required.remove_results(run)
+    state.note(pulled=True, everything=everything, run=run, stale=changed, remade=remade)
     print(f"stages whose inputs changed: {', '.join(changed) or 'none'}")
+    if unconfirmed and not everything:
+        print(f"stages that run again because main has other results: {', '.join(unconfirmed)}")
     if remade:
         print(f"stages that run again because their outputs are on no remote: {', '.join(remade)}")
 
 
-def _same_results(locked: dict[str, Any], revision: str) -> bool:
-    """Tell whether a revision holds the results of this commit."""
-    metrics = METRICS.as_posix()
-    there = revisions.read_yaml(revision, DVC_LOCK.as_posix())
-    return lock.same_results(locked, there) and (
-        revisions.read("HEAD", metrics) == revisions.read(revision, metrics)
-    )
+def other_results(stages: dict[str, Stage], revision: str) -> list[str]:
+    """List the stages whose splits or model main has not made: nobody else may vouch for them.
+
+    Args:
+        stages: what dvc.lock records.
+        revision: main's.
+    """
+    there = pipeline.stages_of(revisions.read_yaml(revision, DVC_LOCK.as_posix()))
+    return [
+        name
+        for name in required.LASTING
+        if name in stages and (name not in there or there[name].outs != stages[name].outs)
+    ]
 
 
 def main() -> None:

@@ -1,10 +1,12 @@
-"""Push to the remote, then check that it holds every output."""
+"""Push a model that passed to the remote, then check that the remote holds every output."""
 
 import json
 import os
 import sys
 
+from src.shared import files, provenance
 from src.shared.errors import UserError, plain
+from src.shared.paths import PROVENANCE
 from src.workflow import state
 from src.workflow.remote import dvc
 
@@ -14,6 +16,15 @@ def main() -> None:
     known = state.read()
     if not known.source:
         raise UserError("run `python -m src.workflow.source` first")
+    provenance.require_passed()
+    if known.judged != files.md5(PROVENANCE):
+        raise UserError(
+            "the metrics check has not passed this model, so it is not pushed; run "
+            "`python -m src.workflow.champion main`"
+        )
+    if os.environ.get("PUSH") == "no":
+        print("nothing is pushed: this is a trial on one's own machine")
+        return
     if known.source == "cache":
         if os.environ.get("DVC_REMOTE_URL"):
             raise UserError(f"nothing was pushed: data from the cache: {known.why}")

@@ -5,7 +5,8 @@ It goes into the job's summary as well.
 
 import json
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
@@ -16,9 +17,9 @@ from src.report import Run
 from src.shared import errors
 from src.shared.errors import UserError
 from src.shared.page import code, say
-from src.shared.paths import VERDICTS
+from src.shared.paths import REPORT, VERDICTS
 from src.workflow import state
-from src.workflow.champion import COMPARED, find_base, judge
+from src.workflow.champion import find_base, judge
 from src.workflow.state import PLACES, State
 
 # The steps of the workflow, by their ids.
@@ -37,13 +38,14 @@ STEPS = {
 }
 
 
-def describe(known: State, steps: dict[str, Any], job: str) -> Run:
+def describe(known: State, steps: dict[str, Any], job: str, noted: Sequence[Path] = ()) -> Run:
     """Describe the run for the report.
 
     Args:
         known: what the steps have noted.
         steps: what GitHub says of the job's steps.
         job: what GitHub says of the job so far.
+        noted: the files that the steps have written for the report.
     """
     outcomes = {name: steps.get(name, {}).get("outcome") for name in STEPS}
     failed = next((what for name, what in STEPS.items() if outcomes[name] == "failure"), "")
@@ -54,7 +56,8 @@ def describe(known: State, steps: dict[str, Any], job: str) -> Run:
         trained=not steps or outcomes["repro"] == "success",
         notes=tuple(_notes(known)),
         seconds=known.seconds,
-        verdicts=_newest(),
+        verdicts=_newest([VERDICTS, *noted]),
+        loosened=known.loosened,
     )
 
 
@@ -67,27 +70,33 @@ def _notes(known: State) -> Iterator[str]:
         yield f"Pushed to {known.pushed}, which holds every output"
 
 
-def _newest() -> Path:
-    judged = [path for path in (COMPARED, VERDICTS) if path.exists()]
+def _newest(paths: Iterable[Path]) -> Path:
+    judged = [path for path in paths if path.name == VERDICTS.name and path.exists()]
     return max(judged, key=lambda path: path.stat().st_mtime, default=VERDICTS)
 
 
 def _compare() -> None:
     """Compare this model with the champion, as the workflow's metrics check does."""
     with suppress(UserError, OSError), redirect_stdout(StringIO()):
+        state.note(problem="")  # of an earlier report
         judge(find_base())  # where it cannot, the report says what is missing
 
 
 def main() -> None:
     """Write the report and add it to the job's summary."""
     steps = json.loads(os.environ.get("STEPS") or "{}")
-    try:
-        known = state.read()
-    except UserError as error:  # which is worth a report as well
-        known = State(problem=str(error))
     if "STEPS" not in os.environ:  # on a desk, where no step has compared
         _compare()
-    report.write(find_base(), describe(known, steps, os.environ.get("JOB_STATUS", "")))
+    noted: list[Path] = []
+    try:
+        known = state.read()
+        noted = [path for path in (state.path(), state.compared()) if path.exists()]
+    except (UserError, OSError) as error:  # which is worth a report as well
+        known = State(problem=str(error))
+    run = describe(known, steps, os.environ.get("JOB_STATUS", ""), noted)
+    report.write(known.champion or find_base(), run)
+    for path in noted:  # for people: nothing reads them there
+        shutil.copyfile(path, REPORT / path.name)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(summary).open("a", encoding="utf-8") as file:
             file.write(report.MARKDOWN.read_text("utf-8"))

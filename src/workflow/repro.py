@@ -1,7 +1,7 @@
 """Run the pipeline, or its beginning, in the workflow: DVC's `repro`, timed.
 
-For data and metrics DVC's word that nothing changed is not enough: where DVC has no reason to run
-validate or evaluate, the workflow runs them itself, on the inputs as they are now.
+DVC's word that nothing changed is not enough where results are judged: the stages that the step
+"dvc pull" has chosen all run, and what Git held of their results has been removed.
 """
 
 import argparse
@@ -13,9 +13,6 @@ from src.shared import pipeline
 from src.shared.errors import UserError
 from src.shared.pipeline import Stage
 from src.workflow import state
-
-# Stages whose results in Git are checked by running them, where DVC has no reason to run them.
-CONFIRMED = ("validate", "evaluate")
 
 
 def run(*command: str) -> dict[str, float]:
@@ -55,7 +52,7 @@ def run(*command: str) -> dict[str, float]:
 
 
 def main() -> None:
-    """Run the stages that are stale or missing, and check results that DVC takes as they are."""
+    """Run the stages that must run and have not yet, all of them or up to one."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("target", nargs="?", help="the last stage to run")
     target = parser.parse_args().target
@@ -66,30 +63,13 @@ def main() -> None:
         )
     stages = pipeline.stages_of(pipeline.read_lock())
     scope = list(stages) if target is None else _until(stages, target)
-    seconds = dict(known.seconds)
-    targets = [target] if target else []
-    if known.everything:
-        # The second call does not repeat the stages that the first one ran; but a stage that is not
-        # in dvc.lock yet may come before them, so then all run.
-        done = [name for name in seconds if name in stages]
-        if not stages.keys() >= known.stale.keys():
-            done = []
-        force = ["--force", "--single-item"] if done else ["--force"]
-        rest = [name for name in scope if name not in done] if done else targets
-        seconds |= run("dvc", "repro", *force, *rest)
-    else:
-        remade = [name for name in known.remade if name in scope and name not in seconds]
-        if remade:
-            seconds |= run("dvc", "repro", "--force", "--single-item", *remade)
-        seconds |= run("dvc", "repro", "--allow-missing", *targets)
-    state.note(seconds=seconds)
-    for name in CONFIRMED:
-        if known.confirm and name in scope and name not in seconds:
-            since = time.monotonic()
-            print(f"Confirming '{name}' without DVC:", flush=True)
-            run(f"src.{name}")
-            seconds[name] = round(time.monotonic() - since, 2)
-    state.note(seconds=seconds)
+    if stages.keys() >= known.stale.keys():
+        todo = [name for name in scope if name in known.run and name not in known.seconds]
+        command = ["--force", "--single-item", *todo] if todo else []
+    else:  # a stage that dvc.lock does not name yet may come before any other: all run
+        command = ["--force", *([target] if target else [])]
+    seconds = run("dvc", "repro", *command) if command else {}
+    state.note(seconds=state.read().seconds | seconds)
 
 
 def _until(stages: dict[str, Stage], target: str) -> list[str]:

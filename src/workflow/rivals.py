@@ -41,8 +41,8 @@ def drops(rival: Place, metrics: Collection[str], settings: Params) -> dict[str,
         IncomparableError: nobody has the rival's predictions, or too few rows are shared.
     """
     _check_question(revisions.read_yaml_at(rival, PARAMS), settings)
-    there = _predictions_of(revisions.read_yaml_at(rival, DVC_LOCK))
-    here = files.md5(PREDICTIONS) if PREDICTIONS.exists() else _predictions_of(pipeline.read_lock())
+    there = predictions_of(revisions.read_yaml_at(rival, DVC_LOCK))
+    here = files.md5(PREDICTIONS) if PREDICTIONS.exists() else predictions_of(pipeline.read_lock())
     if there == here:
         raise IncomparableError("the predictions are the same")
     path = PREDICTIONS if PREDICTIONS.exists() else fetch(here)
@@ -77,7 +77,7 @@ def _check_question(there: dict[str, Any], here: Params) -> None:
         raise IncomparableError("its task, target or positive class is another")
 
 
-def _predictions_of(lock: dict[str, Any]) -> str:
+def predictions_of(lock: dict[str, Any]) -> str:
     """Return the hash of the predictions that a dvc.lock names."""
     for stage in pipeline.stages_of(lock).values():
         if PREDICTIONS.as_posix() in stage.outs:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from src.shared import files
 from src.shared.paths import REPORT
-from src.workflow import state
+from src.workflow import stages, state
 
 CONFIG, LOCAL = Path(".dvc/config"), Path(".dvc/config.local")
 CI = "ci"  # the name of the remote that DVC_REMOTE_URL stands for
@@ -121,8 +121,10 @@ def _keep(name: str, secret: str) -> str:
 
 def main() -> None:
     """Decide where the data comes from; tell the log, the next steps and GitHub."""
+    state.begin()
     # A commit may hold such a folder: it says nothing about this run.
     files.remove(REPORT)
+    stages.require()
     variables = dict(os.environ)
     committed = remotes(read_config(CONFIG))
     name, url = next(iter(committed.items()), ("", ""))

@@ -1,16 +1,19 @@
-"""What a run of the workflow has found so far: for later steps and for the report."""
+"""What a run of the workflow has found so far: for later steps and for the report.
+
+It lies in Git's own folder, beside the checkout: a commit can put nothing there.
+"""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, NoReturn
 
 import msgspec
 
 from src.shared import errors, files
 from src.shared.errors import UserError
-from src.shared.paths import REPORT
-
-STATE = REPORT / "state.json"
+from src.shared.git import git
+from src.shared.loosened import Loosened
 
 # What a source of data is called in messages.
 PLACES = {"remote": "remote", "cache": "cache", "embedded": "embedded remote"}
@@ -26,10 +29,13 @@ class State:
         sources: the remotes to pull from, in this order: name and address.
         pulled: whether the step "dvc pull" has run; it sets the next four.
         everything: whether all stages must run, even those that have not changed.
-        confirm: whether this run must check the results in Git, as no other run has.
+        run: the stages that this run runs.
         stale: the stages whose inputs have changed since they last ran, and what changed.
         remade: the stages that run again because their outputs are on no remote.
         seconds: how long each stage that has run took.
+        champion: the commit of the model to beat; empty if there is none.
+        loosened: what makes the judgement less strict; None where nobody has looked yet.
+        judged: the hash of the provenance of the model that passed the metrics check.
         wrong: the metrics in Git that differ from what this run computed.
         pushed: the address of the remote that was pushed to.
         problem: the error that stopped the run.
@@ -40,13 +46,31 @@ class State:
     sources: dict[str, str] = field(default_factory=dict)
     pulled: bool = False
     everything: bool = False
-    confirm: bool = True
+    run: list[str] = field(default_factory=list)
     stale: dict[str, str] = field(default_factory=dict)
     remade: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    champion: str = ""
+    loosened: list[Loosened] | None = None
+    judged: str = ""
     wrong: list[str] = field(default_factory=list)
     pushed: str = ""
     problem: str = ""
+
+
+def folder() -> Path:
+    """Return the folder of this run's notes."""
+    return Path(git("rev-parse", "--absolute-git-dir"), "workflow")
+
+
+def path() -> Path:
+    """Return the file that the steps write their facts to."""
+    return folder() / "state.json"
+
+
+def compared() -> Path:
+    """Return the file with the verdicts of the metrics check."""
+    return folder() / "gate.json"
 
 
 def read() -> State:
@@ -55,18 +79,24 @@ def read() -> State:
     Raises:
         UserError: the file was not written by the workflow.
     """
-    if not STATE.exists():
+    file = path()
+    if not file.exists():
         return State()
     try:
-        return msgspec.convert(files.read_json(STATE, "remove it"), State)
+        return msgspec.convert(files.read_json(file, "remove it"), State)
     except msgspec.ValidationError:
-        raise UserError(f"{STATE.as_posix()}: the workflow did not write this; remove it") from None
+        raise UserError(f"{file.as_posix()}: the workflow did not write this; remove it") from None
+
+
+def begin() -> None:
+    """Forget what an earlier run noted."""
+    files.remove(folder())
 
 
 def note(**facts: Any) -> None:
     """Write down facts; a new value replaces an earlier one."""
     state = replace(read(), **facts)
-    with files.replacing(STATE) as (draft,):
+    with files.replacing(path()) as (draft,):
         files.write_json(draft, asdict(state))
 
 

@@ -1,6 +1,7 @@
 """Promotion with real Git, GTO and DVC; the engine's part is in tests/delivery."""
 
 import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.dvc_runs import IDENTITY, call, commit, dvc, git
 from tests.projects import settings_of, write_settings
 
 IMAGE = "ghcr.io/owner/name@sha256:" + "1" * 64
+PASSED = [{"Config": {"Labels": {"gate.passed": "1", "model.sha256": "2"}}}]
 OTHER = "ghcr.io/owner/name@sha256:" + "2" * 64
 
 
@@ -136,10 +138,13 @@ def test_tags_of_other_makings_are_passed_over(released: Path):
 
 
 def test_git_that_does_not_know_who_it_is_says_so(released: Path):
+    code = (
+        "from src.delivery import deploy, releases; from src.shared import errors, sidecar;"
+        "deploy.require_passed = lambda image: sidecar.read(releases.SIDECAR).model.sha256;"
+        "errors.run(releases.main)"
+    )
     wanted = {"ENV": "production", "IMAGE": IMAGE, "GIT_COMMITTER_NAME": ""}
-    said = call(
-        released, "python", "-m", "src.delivery.releases", "promote", status=1, **wanted
-    ).err
+    said = call(released, "python", "-c", code, "promote", status=1, **wanted).err
     assert said.startswith("error: cannot tag the model: Git user name and email must be")
     assert not git(released, "tag")
 
@@ -191,9 +196,11 @@ def test_container_has_limits(monkeypatch):
 
     def engine(*arguments: str, **how: bool) -> str:
         ran.append(arguments)
-        return {"run": "new", "exec": "ready"}.get(arguments[0], "")
+        said = {"run": "new", "exec": "ready", "inspect": json.dumps(PASSED)}
+        return said.get(arguments[0], "")
 
     monkeypatch.setattr(deploy, "docker", engine)
+    monkeypatch.setattr(docker, "docker", engine)
     monkeypatch.setenv("MEMORY", "700m")
     assert deploy.deploy(IMAGE, "staging", *deploy.settings())
     (started,) = (arguments for arguments in ran if arguments[0] == "run")

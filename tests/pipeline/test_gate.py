@@ -6,9 +6,10 @@ import pytest
 from src.gate import raise_accuracy
 from src.metrics import METRICS as METRICS_TABLE
 from src.metrics import Metric
+from src.shared import files
 from src.shared.errors import UserError
 from src.shared.params import Bound
-from src.shared.paths import METRICS, VERDICTS
+from src.shared.paths import METRICS, MODEL, PROVENANCE, VERDICTS
 from src.shared.verdicts import Drop, Verdict, judge, table_of
 from tests.projects import ROOT, call
 
@@ -26,6 +27,10 @@ def gate(project, run, monkeypatch):
             METRICS.write_bytes(metrics)
         elif metrics is not None:
             METRICS.write_text(json.dumps(metrics))
+        MODEL.parent.mkdir(exist_ok=True)
+        MODEL.write_text("a model")
+        named = [path for path in (MODEL, METRICS) if path.exists()]
+        PROVENANCE.write_text(json.dumps({path.as_posix(): files.md5(path) for path in named}))
         if least is not None:
             monkeypatch.setenv("MIN_ACCURACY", least)
         return run("gate")

@@ -5,15 +5,15 @@ from dataclasses import replace
 import pytest
 
 from src.report import Run, headline, mood
+from src.shared import loosened
+from src.shared.loosened import Loosened
 from src.shared.page import Picture, to_markdown
 from src.shared.plots import BOUND, COLOURS
 from src.shared.sections import (
-    Loosened,
     Measured,
     changes,
     drift_blocks,
     loosened_blocks,
-    looser_bounds,
     metric_pictures,
     metric_rows,
     slice_blocks,
@@ -46,17 +46,18 @@ UNDECIDED = replace(WORSE, warning="0.03 worse than the champion, allowed 0.02; 
         (
             {"a": {"min": 1, "undecided": "reject"}},
             {"a": {"min": 1}},
-            ["`gate.a.undecided` from reject to pass"],
+            ["`gate.a.undecided` from reject to none"],
         ),
         ({}, {"a": {"min": 0.9}}, []),
         # What is no bound: the pipeline refuses it, and the report says so.
-        ({"a": 0.9, "b": {"min": "x"}}, {"a": {"min": 0.9}}, []),
+        ({"a": 0.9}, {"a": {"min": 0.9}}, ["`gate.a` from 0.9 to none"]),
         ({"a": {"min": 0.9}}, {"a": 0.9}, ["`gate.a.min` from 0.9 to none"]),
         (None, None, []),
     ],
 )
 def test_looser_bounds(old, new, said):
-    assert [f"`{one.what}` from {one.was} to {one.now}" for one in looser_bounds(old, new)] == said
+    found = loosened.settings({"gate": old}, {"gate": new})
+    assert [f"`{one.what}` from {one.was} to {one.now}" for one in found] == said
 
 
 def test_what_loosens_the_judgement_is_told_with_its_reason():
@@ -66,7 +67,7 @@ def test_what_loosens_the_judgement_is_told_with_its_reason():
         Loosened("src/gate.py", role="the gate's code"),
     ]
     assert to_markdown(loosened_blocks(found)).splitlines()[4:] == [
-        "| gate.a\\|b.min | 0.9 → 0.8 | ⚠️ none is given, and one is needed |",
+        "| gate.a\\|b.min | 0.9 → 0.8 | ❌ needs a reason |",
         "| `prepare.seed` | 1 → 2 | \\<b>because\\</b> |",
         "| `src/gate.py` | the gate's code |  |",
     ]

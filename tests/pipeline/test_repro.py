@@ -55,7 +55,10 @@ ROWS: dict[str, tuple[Change, list[str]]] = {
     "bound in gate": (setting(gate={"accuracy": {"min": 0.3}}), ["gate"]),
     "evaluate": (setting(evaluate={"resamples": 200}), ["evaluate"]),
     "estimator": (setting(train=TREE), ["train", "evaluate", "gate"]),
-    "arguments that change no metric": (setting(train=SAME_SCORES), ["train", "evaluate"]),
+    "arguments that change no metric": (
+        setting(train=SAME_SCORES),
+        ["train", "evaluate", "gate"],
+    ),
     "schema": (comments("data/schema.yaml"), ["prepare", "validate"]),
     "a limit of validate": (setting(validate={"max_drift": 0.31}), ["validate"]),
     "accepted columns": (setting(validate={"accept": ["size"]}), ["prepare", "validate"]),
@@ -64,7 +67,7 @@ ROWS: dict[str, tuple[Change, list[str]]] = {
     "prepare.py": (comments("src/prepare.py"), ["prepare"]),
     "validate.py": (comments("src/validate.py"), ["validate"]),
     "train.py": (code("src/train.py", OTHER_MODEL), ["train", "evaluate", "gate"]),
-    "evaluate.py": (comments("src/evaluate.py"), ["evaluate"]),
+    "evaluate.py": (comments("src/evaluate.py"), ["evaluate", "gate"]),
     "gate.py": (comments("src/gate.py"), ["gate"]),
 }
 

@@ -1,5 +1,6 @@
 """Small projects with this project's workflow, and real runs of it."""
 
+import contextlib
 import json
 import os
 import re
@@ -12,7 +13,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from src.workflow import local
+from src.shared import files
+from src.shared.paths import PROVENANCE
+from src.workflow import local, state
 from src.workflow.state import State
 from tests.dvc_runs import call, commit, git, make_git_project
 from tests.dvc_runs import environment as clean_environment
@@ -225,6 +228,17 @@ def run_workflow(
         check=False,
     )
     return done.returncode, done.stdout
+
+
+def noted(clone: Path) -> Path:
+    """Give the file that the workflow's steps have noted their facts in."""
+    return clone / ".git/workflow/state.json"
+
+
+def pass_check(clone: Path) -> None:
+    """Note what the metrics check notes of a model that passed."""
+    with contextlib.chdir(clone):
+        state.note(judged=files.md5(PROVENANCE))
 
 
 def step(

@@ -1,5 +1,6 @@
 """Which model of the history is the one to beat."""
 
+import hashlib
 import json
 import subprocess
 from collections.abc import Iterable
@@ -28,10 +29,17 @@ def folder(tmp_path: Path, monkeypatch) -> Path:
 def add(folder: Path, value: float, bound: str = STRICT) -> str:
     """Commit a model of this accuracy; return the commit."""
     (folder / METRICS).parent.mkdir(parents=True, exist_ok=True)
-    (folder / METRICS).write_text(json.dumps({"accuracy": value}))
+    metrics = json.dumps({"accuracy": value})
+    (folder / METRICS).write_text(metrics)
+    (folder / "dvc.lock").write_text(lock_of(metrics))
     (folder / "params.yaml").write_text("gate: {accuracy: " + bound + "}\n")
     commit(folder)
     return head(folder)
+
+
+def lock_of(metrics: str) -> str:
+    """Give what dvc.lock would name them by."""
+    return f"md5: {hashlib.md5(metrics.encode(), usedforsecurity=False).hexdigest()}\n"
 
 
 def head(folder: Path) -> str:
@@ -51,6 +59,9 @@ def add_all(folder: Path, values: Iterable[float]) -> None:
             f"M 100644 inline {METRICS.as_posix()}",
             f"data {len(metrics)}",
             metrics,
+            "M 100644 inline dvc.lock",
+            f"data {len(lock_of(metrics))}",
+            lock_of(metrics),
         ]
     text = "\n".join([*stream, ""]).encode()
     subprocess.run(["git", "fast-import", "--quiet"], cwd=folder, input=text, check=True)
@@ -141,7 +152,7 @@ def test_it_is_found_where_the_project_was_before_it_moved(folder, monkeypatch):
         (folder / name).write_text(f"# {name}\n" * 5)
     commit(folder)
     (folder / "ml ö").mkdir()
-    for name in ("src", "dvc.yaml", "metrics", "params.yaml"):
+    for name in ("src", "dvc.yaml", "dvc.lock", "metrics", "params.yaml"):
         git(folder, "mv", name, f"ml ö/{name}")
     commit(folder)
     monkeypatch.chdir(folder / "ml ö")
@@ -153,7 +164,7 @@ def test_it_is_found_where_the_project_was_before_it_moved(folder, monkeypatch):
     assert moved.place.folder == "ml ö/"  # the commit that moved it holds the same model
     assert of(add(folder / "ml ö", 0.91)) == moved.commit
     monkeypatch.chdir(folder)
-    for name in ("src", "dvc.yaml", "metrics", "params.yaml"):
+    for name in ("src", "dvc.yaml", "dvc.lock", "metrics", "params.yaml"):
         git(folder, "mv", f"ml ö/{name}", name)
     commit(folder)
     assert of("HEAD^") == moved.commit

@@ -19,8 +19,8 @@ from src.shared.paths import (
     VERDICTS,
 )
 from src.workflow import report as workflow
-from src.workflow import state
 
+STATE = Path(".git/workflow/state.json")
 ROC = Path("metrics/evaluate/plots/custom/roc.json")
 PASSED = {"metric": "f1", "value": 0.9, "min": 0.8, "max": None, "passed": True, "reason": ""}
 F1 = {"value": 0.9, "low": 0.7, "high": 0.95, "note": ""}
@@ -38,7 +38,7 @@ GOOD: dict[Path, str] = {
     DVC_YAML: "stages:\n  evaluate: {cmd: python}\nplots:\n  - PATH: "
     "{x: fpr, y: tpr, template: simple}\n".replace("PATH", ROC.as_posix()),
     DVC_LOCK: "schema: '2.0'\nstages:\n  evaluate: {cmd: python, deps: [], outs: []}\n",
-    state.STATE: "{}",
+    STATE: "{}",
 }
 
 
@@ -105,7 +105,7 @@ SHAPES: dict[Path, list[Any]] = {
         [{"fpr": {}, "tpr": 1}],
         [{"fpr": float("nan"), "tpr": 1}, {"fpr": 1, "tpr": float("inf")}],
     ],
-    state.STATE: [{"seconds": "x"}, {"stale": 3}, {"problem": ["x"]}, {"seconds": {"a": "b"}}],
+    STATE: [{"seconds": "x"}, {"stale": 3}, {"problem": ["x"]}, {"seconds": {"a": "b"}}],
 }
 MALFORMED = [(path, text) for path in SHAPES for text in NOT_JSON]
 MALFORMED += [(path, json.dumps(shape)) for path, shapes in SHAPES.items() for shape in shapes]
@@ -129,13 +129,13 @@ MALFORMED += [
 def test_malformed_file_costs_its_own_part_only(desk: Path, path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
     said = made()
-    if path in (VERDICTS, state.STATE):  # without them nothing is passed
+    if path in (VERDICTS, STATE):  # without them nothing is passed
         assert said.startswith(("# ❌ Stopped", "# ✅ Passed") if text == "{}" else "# ❌ Stopped")
     else:
         assert said.startswith("# ✅ Passed")
 
 
-@pytest.mark.parametrize("path", [path for path in GOOD if path != state.STATE])
+@pytest.mark.parametrize("path", [path for path in GOOD if path != STATE])
 @pytest.mark.parametrize("kind", ["missing", "folder", "not text"])
 def test_missing_file_costs_its_own_part_only(desk: Path, path: Path, kind: str) -> None:
     path.unlink()

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.shared import params
+from src.shared import files, params
 from src.shared.measure import Predictions
-from src.shared.paths import METRICS, PREDICTIONS
+from src.shared.paths import METRICS, MODEL, PREDICTIONS, PROVENANCE
 from src.shared.predictions import as_frame
-from src.workflow import champion
+from src.workflow import champion, state
 from tests.dvc_runs import call, commit, git
 from tests.projects import settings_of, write_settings
 
@@ -54,18 +54,21 @@ def model(wrong: range, *, rows: range = range(ROWS), cached: bool = True, size:
     if cached:
         (CACHE / md5[:2]).mkdir(parents=True, exist_ok=True)
         (CACHE / md5[:2] / md5[2:]).write_bytes(content)
-    out = {"path": PREDICTIONS.as_posix(), "md5": md5}
-    lock = {"stages": {"evaluate": {"cmd": "x", "outs": [out]}}}
-    Path("dvc.lock").write_text(json.dumps(lock))
     METRICS.parent.mkdir(parents=True, exist_ok=True)
     METRICS.write_text(json.dumps({"accuracy": float(np.mean(predicted == actual))}))
+    hashes = {path.as_posix(): files.md5(path) for path in (PREDICTIONS, METRICS)}
+    outs = "".join(f"    - path: {path}\n      md5: {md5}\n" for path, md5 in hashes.items())
+    Path("dvc.lock").write_text(f"stages:\n  evaluate:\n    cmd: x\n    outs:\n{outs}")
+    MODEL.write_text("a model")
+    hashes[MODEL.as_posix()] = files.md5(MODEL)
+    PROVENANCE.write_text(json.dumps(hashes))
 
 
 def check(monkeypatch, capsys) -> tuple[int, dict[str, Any], str]:
     """Run the metrics check; return its status, the verdict on accuracy, and what it printed."""
     monkeypatch.setattr(sys, "argv", ["champion", "main"])
     status = champion.main()
-    told, out = json.loads(champion.COMPARED.read_text()), capsys.readouterr().out
+    told, out = json.loads(state.compared().read_text()), capsys.readouterr().out
     assert all(note in out for note in told["notes"])
     (verdict,) = told["verdicts"]
     return status, verdict, out

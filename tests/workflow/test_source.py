@@ -1,11 +1,9 @@
 """Where the data comes from."""
 
-import shutil
-
 import pytest
 
 from src.workflow import source
-from tests.workflow.runs import step
+from tests.workflow.runs import noted, pass_check, step
 
 KEY = {"AWS_ACCESS_KEY_ID": "x"}
 ROLE = {"AWS_ROLE_ARN": "arn:aws:iam::1:role/ci"}
@@ -42,28 +40,20 @@ def test_what_is_missing_is_named():
     assert "AWS_ACCESS_KEY_ID or AWS_ROLE_ARN" in source.decide("s3://bucket", {})[1]
 
 
-def test_a_run_takes_no_state_through_a_link(clone):
-    shutil.rmtree(clone / "report", ignore_errors=True)
-    (clone / "elsewhere").mkdir()
-    (clone / "elsewhere/state.json").write_text('{"seconds": {"evaluate": 0.1}}')
-    (clone / "report").symlink_to("elsewhere")
-    step(clone, "src.workflow.source")
-    assert not (clone / "report").is_symlink()
-    assert "evaluate" not in (clone / "report/state.json").read_text()
-    assert "evaluate" in (clone / "elsewhere/state.json").read_text()
-
-
-def test_a_run_takes_no_state_from_the_commit(clone):
+def test_a_run_takes_no_state_from_the_commit_or_from_an_earlier_run(clone):
     """As if its stages had run already, and need not run again."""
     (clone / "report").mkdir(exist_ok=True)
-    (clone / "report/state.json").write_text('{"seconds": {"evaluate": 0.1}}')
+    (clone / "report/state.json").write_text('{"pulled": true, "seconds": {"evaluate": 0.1}}')
     assert "run `python -m src.workflow.source`" in step(clone, "src.workflow.repro", status=1)
+    noted(clone).write_text('{"seconds": {"evaluate": 0.1}}')
     step(clone, "src.workflow.source")
-    assert "evaluate" not in (clone / "report/state.json").read_text()
+    assert not (clone / "report").exists()
+    assert "evaluate" not in noted(clone).read_text()
 
 
 def test_no_credentials_on_main(clone):
     step(clone, "src.workflow.source", variables=URL)
+    pass_check(clone)
     said = step(clone, "src.workflow.push", status=1, variables=URL)
     assert "nothing was pushed" in said
     assert "AWS_ACCESS_KEY_ID" in said

@@ -15,7 +15,7 @@ from src.workflow import source
 from tests.dvc_runs import call
 from tests.faulty import ERROR_500, Proxy, answering
 from tests.s3 import S3
-from tests.workflow.runs import edit, step
+from tests.workflow.runs import edit, pass_check, step
 
 URL = {"DVC_REMOTE_URL": "s3://bucket/data"}
 SHORTER = 12
@@ -36,6 +36,7 @@ def set_up(clone: Path, server: S3, **variables: str) -> None:
     """Do the first steps of a run on main, in a clone that has run the pipeline."""
     given = URL | {"AWS_ENDPOINT_URL_S3": server.endpoint} | server.credentials | variables
     step(clone, "src.workflow.source", variables=given)
+    pass_check(clone)
 
 
 def push(clone: Path, server: S3, status: int, **variables: str) -> str:
