@@ -233,10 +233,11 @@ def choose_groups(counts: np.ndarray, at: np.ndarray, share: float) -> Mask:
     classes = counts / counts.sum(axis=0) / np.sqrt(counts.shape[1])
     parts = np.column_stack([size, classes])[order]
     left = share * parts.sum(axis=0) - parts[taken].sum(axis=0)
-    for one in np.flatnonzero(~taken & ~kept):
-        part = parts[one]
+    free = np.flatnonzero(~taken & ~kept)
+    for one in (*free, *free):  # in the second round some that were taken give way to others
+        part = -parts[one] if taken[one] else parts[one]
         if part @ part < 2 * part @ left:  # |left - part| < |left|
-            taken[one] = True
+            taken[one] = not taken[one]
             left -= part
     chosen = np.zeros(len(order), dtype=bool)
     chosen[order] = taken
