@@ -65,7 +65,9 @@ def values_of(column: pa.Array) -> np.ndarray:
     Without pyarrow's conversions: they import pandas, a third of a short run.
     """
     if pa.types.is_boolean(column.type):
-        return np.from_dlpack(column.fill_null(False).cast(pa.uint8()))
+        bits = np.frombuffer(column.buffers()[1], np.uint8)
+        end = column.offset + len(column)
+        return np.unpackbits(bits, count=end, bitorder="little")[column.offset :]
     kind = float if pa.types.is_floating(column.type) else np.int64
     values = np.frombuffer(column.buffers()[1], kind, len(column), column.offset * 8)
     return values + 0.0 if kind is float else values  # -0.0, which equals 0.0, looks like it
