@@ -46,7 +46,7 @@ UNDECIDED = replace(WORSE, warning="0.03 worse than the champion, allowed 0.02; 
         (
             {"a": {"min": 1, "undecided": "reject"}},
             {"a": {"min": 1}},
-            ["`gate.a.undecided` from reject to pass"],
+            ["`gate.a.undecided` from reject to none"],
         ),
         ({}, {"a": {"min": 0.9}}, []),
         # What is no bound: the pipeline refuses it, and the report says so.
