@@ -152,12 +152,13 @@ LOCK = {
     ],
 )
 def test_what_main_has_not_made_is_made_again(monkeypatch, stage, name, again):
-    there = {"stages": {}}
+    there: dict[str, Any] = {}
     if stage:
         held = LOCK | {stage: Stage({}, LOCK[stage].outs | {name: "other"})}
-        there = {"stages": {key: {"outs": [{"path": path, "md5": md5} for path, md5 in
-                                           one.outs.items()]} for key, one in held.items()}}  # fmt: skip
-    monkeypatch.setattr(pull.revisions, "read_yaml", lambda *_: there)
+        for key, one in held.items():
+            outs = [{"path": path, "md5": md5} for path, md5 in one.outs.items()]
+            there[key] = {"outs": outs}
+    monkeypatch.setattr(pull.revisions, "read_yaml", lambda *_: {"stages": there})
     assert pull.other_results(LOCK, "main") == again
 
 
