@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from src.shared import loosened, provenance
+from src.shared import files, loosened, provenance, revisions
 from src.shared.errors import UserError
 from src.shared.loosened import Loosened
 from src.shared.paths import (
@@ -158,7 +158,7 @@ def test_what_main_has_not_made_is_made_again(monkeypatch, stage, name, again):
         for key, one in held.items():
             outs = [{"path": path, "md5": md5} for path, md5 in one.outs.items()]
             there[key] = {"outs": outs}
-    monkeypatch.setattr(pull.revisions, "read_yaml", lambda *_: {"stages": there})
+    monkeypatch.setattr(revisions, "read_yaml", lambda *_: {"stages": there})
     assert pull.other_results(LOCK, "main") == again
 
 
@@ -433,7 +433,7 @@ def test_code_that_lets_all_pass_is_judged_by_mains(clone, tmp_path):
     (clone / METRICS).write_text('{"accuracy": 0.1}\n')
     hashes = json.loads((clone / PROVENANCE).read_text("utf-8"))
     with contextlib.chdir(clone):
-        own = {path: provenance.files.md5(Path(path)) for path in hashes}
+        own = {path: files.md5(Path(path)) for path in hashes}
     (clone / PROVENANCE).write_text(json.dumps(own))
     commit(clone)
     variables = {"PYTHONPATH": str(tmp_path / "judge"), "PYTHONSAFEPATH": "1"}
