@@ -182,7 +182,7 @@ def require_dependencies(own: Iterable[Path]) -> None:
         lacking = [
             name
             for name, stage in stages.items()
-            if MODEL in {*_paths_of(stage, "deps"), *_paths_of(stage, "outs")}
+            if SIDECAR in {*_paths_of(stage, "deps"), *_paths_of(stage, "outs")}
             and not {path, *path.parents} & _paths_of(stage, "deps")
         ]
         if lacking:
