@@ -1,7 +1,7 @@
 GROUPS += workflow
 .PHONY: ci
 
-ci: $(DEV) ## run the workflow here, on the last commit: the pull request's, or with EVENT=push main's
+ci: $(DEV) ## run the workflow on the last commit (EVENT=push: main's job)
 	@$(PY) -m src.workflow.local
 
 # The report then compares with main's model, too.

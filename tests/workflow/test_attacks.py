@@ -29,7 +29,7 @@ from src.shared.paths import (
     VERDICTS,
 )
 from src.shared.pipeline import Stage
-from src.workflow import pull, push, source, stages, state
+from src.workflow import pull, push, reasons, source, stages, state
 from tests.dvc_runs import commit, git
 from tests.projects import ROOT, run_stage
 from tests.workflow.runs import change, edit, noted, step
@@ -283,7 +283,6 @@ DEPS = {
         ("src/splits.py", "prepare's code, which makes the test split"),
         ("src/workflow/champion.py", "the workflow"),
         ("src/workflow/report.py", "the workflow"),
-        ("src/delivery/image.py", "what delivers a model"),
         (".github/workflows/ci.yml", "the workflow"),
         (".github/CODEOWNERS", "the workflow"),
         ("Makefile", "the workflow"),
@@ -296,20 +295,20 @@ DEPS = {
     ],
 )
 def test_code_that_judges_is_named(path, role):
-    assert [str(one) for one in loosened.code([path], DEPS)] == [f"{path}: {role}"]
-    others = ["docs/data.md", "src/service/app.py", ".github/loosened.yaml"]
-    assert loosened.code(others, DEPS) == []
+    assert [str(one) for one in reasons.code([path], DEPS)] == [f"{path}: {role}"]
+    others = ["docs/data.md", "src/schema.py", ".github/loosened.yaml"]
+    assert reasons.code(others, DEPS) == []
 
 
 def test_another_split_of_the_same_table_needs_a_reason():
     old = {"data/raw.csv": "1", "test": "2"}
-    [found] = loosened.split(old, old | {"test": "3"}, "data/raw.csv", "test")
+    [found] = reasons.split(old, old | {"test": "3"}, "data/raw.csv", "test")
     assert found.unexplained
-    assert loosened.split(old, {"data/raw.csv": "9", "test": "3"}, "data/raw.csv", "test") == []
+    assert reasons.split(old, {"data/raw.csv": "9", "test": "3"}, "data/raw.csv", "test") == []
 
 
 @pytest.mark.parametrize(
-    ("before", "reasons", "explained"),
+    ("before", "now", "explained"),
     [
         ({}, {"gate.a.min": "because"}, True),
         ({}, {}, False),
@@ -320,9 +319,9 @@ def test_another_split_of_the_same_table_needs_a_reason():
         ({"gate.a.min": "because"}, {"gate.a.min": "another reason"}, True),
     ],
 )
-def test_a_reason_is_one_of_this_change(before, reasons, explained):
+def test_a_reason_is_one_of_this_change(before, now, explained):
     found = [Loosened("gate.a.min", "0.9", "0.8", needs_reason=True)]
-    [one] = loosened.explain(found, before, reasons)
+    [one] = reasons.explain(found, before, now)
     assert one.unexplained is not explained
     bounds = loosened.tightest({"a": {"min": 0.8}}, {"a": {"min": 0.9}}, [one])
     assert bounds == {"a": {"min": 0.8 if explained else 0.9}}
@@ -397,11 +396,11 @@ def test_the_gate_does_not_judge_metrics_of_other_files(clone, monkeypatch, caps
 LOOSER = {"accuracy": {"min": 0.5, "max_drop": 0.05}}
 
 
-def looser(clone: Path, *reasons: str) -> None:
+def looser(clone: Path, *lines: str) -> None:
     """Lower a bound on a branch, with these lines as reasons."""
     git(clone, "switch", "--quiet", "--create", "looser")
     change(clone, gate=LOOSER)
-    (clone / ".github/loosened.yaml").write_text("".join(f"{line}\n" for line in reasons))
+    (clone / ".github/loosened.yaml").write_text("".join(f"{line}\n" for line in lines))
     step(clone, "src.gate")
     commit(clone)
 
