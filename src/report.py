@@ -197,8 +197,8 @@ def compose(revision: str, run: Run) -> tuple[list[Block], Mood]:
     commit = rival.commit if rival else ""
     parts = [
         part("❌ Stopped", lambda: headline(run, verdicts), 1),
-        run.notes,
         part(LESS_STRICT, lambda: loosened_blocks(_loosened(run, *settings()))),
+        run.notes,
         part("Metrics", lambda: metric_blocks(rival, unknown, verdicts, notes)),
         part("Plots", lambda: [Heading("Plots"), *plot_blocks(plots.read_plots(commit))]),
         part(

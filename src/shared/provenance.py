@@ -2,7 +2,7 @@
 
 metrics/evaluate/provenance.json names the model, the test split, the code that measured, and what
 came of it. metrics/gate.json names that file. So a verdict is one on this model, or it is refused.
-It needs only Python, as the workflow builds the image without the pipeline's packages.
+It needs only Python, as a model is handed on without the pipeline's packages.
 """
 
 import sys

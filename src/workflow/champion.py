@@ -31,12 +31,13 @@ from src.shared import (
 from src.shared.champion import Champion
 from src.shared.errors import UserError
 from src.shared.git import git, read_all
-from src.shared.loosened import REASONS, Loosened
+from src.shared.loosened import Loosened
 from src.shared.params import Bound, Params, Section
 from src.shared.paths import DVC_LOCK, DVC_YAML, PARAMS, PROVENANCE, SCHEMA, SLICES, TEST
 from src.shared.revisions import Place
 from src.shared.verdicts import Drop
-from src.workflow import confirmed, rivals, state
+from src.workflow import confirmed, reasons, rivals, state
+from src.workflow.reasons import REASONS
 from src.workflow.rivals import IncomparableError
 
 
@@ -116,15 +117,15 @@ def find_loosened(revision: str, place: Place | None) -> list[Loosened]:
     others = git("ls-files", "--others", "--exclude-standard", "-z").split("\0")
     raw = str((new[0].get("data") or {}).get("raw"))
     settings = loosened.settings(old[0], new[0])
-    found = loosened.all_of(
+    found = reasons.all_of(
         settings,
         loosened.schema(old[1], new[1]),
-        loosened.split(_hashes(old[3]), _hashes(new[3]), raw, TEST.as_posix())
+        reasons.split(_hashes(old[3]), _hashes(new[3]), raw, TEST.as_posix())
         if not any(one.what.startswith(("data.", "prepare.")) for one in settings)
         else (),
-        loosened.code([*filter(None, changed), *filter(None, others)], _deps(old[2])),
+        reasons.code([*filter(None, changed), *filter(None, others)], _deps(old[2])),
     )
-    return loosened.explain(found, old[4], new[4])
+    return reasons.explain(found, old[4], new[4])
 
 
 READ = (PARAMS, SCHEMA, DVC_YAML, DVC_LOCK, REASONS)

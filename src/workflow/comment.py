@@ -2,7 +2,7 @@
 
 The workflow that runs it may write to the repository, and a stranger may have written the report.
 So the text is shortened and mentions nobody, and GitHub, not the report, says which pull request it
-belongs to. It needs only Python.
+belongs to and which of the files that judge models it changes. It needs only Python.
 """
 
 import json
@@ -10,11 +10,16 @@ import os
 import re
 import stat
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
+from src.shared.errors import plain
+
+OWNERS = Path(".github/CODEOWNERS")
+SHOWN = 30  # files that are named
 MARKER = "<!-- report -->"
 AUTHOR = "github-actions[bot]"
 LIMIT = 60_000  # GitHub takes 65,536 characters
@@ -41,6 +46,27 @@ def body_of(text: str, url: str, conclusion: str) -> str:
     if len(text) > LIMIT:
         text = f"{text[:LIMIT]}\n\n(cut: the whole report is in the run's summary)"
     return f"{MARKER}\n[The run]({url}) ended with: **{conclusion}**\n\n{text}\n"
+
+
+def judging(changed: Iterable[str], owners: str) -> list[str]:
+    """Return the files that judge models: those that main's CODEOWNERS names.
+
+    Args:
+        changed: the paths of files, from the repository's root.
+        owners: what .github/CODEOWNERS holds: on each line a path from the root, and its owners.
+    """
+    lines = (line.split() for line in owners.splitlines() if line.startswith("/"))
+    names = tuple(line[0] for line in lines)
+    return [path for path in changed if f"/{path}".startswith(names)]
+
+
+def told(changed: Sequence[str]) -> str:
+    """Say which files that judge models this change touches; empty if none."""
+    if not changed:
+        return ""
+    names = [f"`{plain(path).replace('`', '?')}`" for path in changed[:SHOWN]]
+    more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
+    return f"⚠️ This changes what judges it: {', '.join(names)}{more}\n\n"
 
 
 def read_report(path: Path) -> str | None:
@@ -85,6 +111,18 @@ def find_pull_request(sha: str, owner: str, branch: str) -> int | None:
     return None
 
 
+def changed_files(number: int) -> list[str]:
+    """Return the files that a pull request changes, as GitHub has them."""
+    found: list[str] = []
+    for page in range(1, 31):  # GitHub lists 3,000 at most
+        files = call("GET", f"pulls/{number}/files?per_page=100&page={page}")
+        found += [one[key] for one in files for key in ("filename", "previous_filename")
+                  if key in one]  # fmt: skip
+        if len(files) < 100:
+            break
+    return found
+
+
 def find_comment(number: int) -> int | None:
     """Return the id of the comment that an earlier run posted, if there is one."""
     for page in range(1, 11):
@@ -107,6 +145,9 @@ def main() -> None:
     if number is None:
         print("no open pull request ends with this commit: there is nothing to post")
         return
+    # Main's code and GitHub's word: whatever the change makes of its own report.
+    owners = OWNERS.read_text("utf-8") if OWNERS.exists() else ""
+    text = told(judging(changed_files(number), owners)) + text
     body = {"body": body_of(text, os.environ["RUN_URL"], os.environ["CONCLUSION"])}
     comment = find_comment(number)
     if comment is None:

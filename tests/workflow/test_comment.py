@@ -24,6 +24,7 @@ class GitHub(HTTPServer):
         self.comments: list[dict[str, Any]] = [
             {"id": 1, "user": {"login": "stranger"}, "body": comment.MARKER + " not ours"}
         ]
+        self.files = ["docs/data.md"]
         self.heads = {"someone:feature": [{"number": 7, "head": {"sha": "abc"}}]}
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
@@ -42,6 +43,8 @@ class Handler(BaseHTTPRequestHandler):
         path, _, query = unquote(self.path).partition("?")
         if path.endswith("/pulls"):
             self.answer(self.server.heads.get(query.partition("head=")[2], []))
+        elif path.endswith("/pulls/7/files"):
+            self.answer([{"filename": name} for name in self.server.files])
         else:
             assert path.endswith("/issues/7/comments")
             self.answer(self.server.comments if query.endswith("page=1") else [])
@@ -101,6 +104,16 @@ def test_one_comment_is_posted_and_then_updated(post):
     assert first == f"{comment.MARKER}\n{said}\n\n# ✅ Passed\n\n"
     (second,) = post("# ❌ Rejected\n".encode())
     assert "Rejected" in second
+
+
+def test_what_judges_and_is_changed_is_named_by_github_itself(post, github, tmp_path, monkeypatch):
+    owners = tmp_path / "CODEOWNERS"
+    owners.write_text("# /docs/ @a\n/.github/ @a\n/src/gate.py @a @b\n")
+    monkeypatch.setattr(comment, "OWNERS", owners)
+    github.files = ["docs/data.md", ".github/x\n`@b", "src/gate.py", "a/src/gate.py"]
+    (body,) = post("# ✅ Passed\n".encode())
+    named = f"`.github/x\\n?@{comment.INVISIBLE}b`, `src/gate.py`"
+    assert f"⚠️ This changes what judges it: {named}\n\n# ✅ Passed" in body
 
 
 def test_a_comment_calls_nobody_and_has_a_limit(post):

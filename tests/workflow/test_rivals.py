@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from src.shared import files, params
+from src.shared.errors import UserError
 from src.shared.measure import Predictions
 from src.shared.paths import METRICS, MODEL, PREDICTIONS, PROVENANCE
 from src.shared.predictions import as_frame
@@ -183,3 +184,61 @@ def test_small_drops_do_not_add_up(folder, monkeypatch, capsys):
     assert verdict["drop"]["estimate"] == 0.0175
     assert verdict["drop_from_best"]["estimate"] == 0.0525
     assert verdict["reason"].startswith("0.0525 worse than the best model so far, allowed 0.02")
+
+
+def forge(value: float) -> None:
+    """Write metrics by hand, and let dvc.lock name them."""
+    old = files.md5(METRICS)
+    METRICS.write_text(json.dumps({"accuracy": value}))
+    lock = Path("dvc.lock").read_text()
+    Path("dvc.lock").write_text(lock.replace(old, files.md5(METRICS)))
+
+
+@pytest.mark.parametrize("value", [0.99, 0.6])
+def test_forged_metrics_on_a_red_commit_are_no_champion(folder, monkeypatch, capsys, value):
+    """Neither to shut others out nor to let them in: main's predictions say otherwise."""
+    model(range(20))
+    commit(folder)
+    good = git(folder, "rev-parse", "HEAD").strip()
+    model(range(24))
+    forge(value)
+    commit(folder)
+    model(range(24))
+    status, verdict, out = check(monkeypatch, capsys)
+    assert status == 0
+    assert f"the champion's metrics are those of {good}" in out
+    assert "whose predictions give other metrics than it holds" in out or value < 0.9
+    assert verdict["drop"]["estimate"] == 0.01
+
+
+def test_a_model_that_main_did_not_push_is_no_champion(folder, monkeypatch, capsys):
+    call(folder, sys.executable, "-m", "dvc", "init", "--quiet")
+    model(range(20))
+    commit(folder)
+    good = git(folder, "rev-parse", "HEAD").strip()
+    model(range(21), cached=False)
+    commit(folder)
+    model(range(20))
+    out = check(monkeypatch, capsys)[2]
+    assert f"the champion's metrics are those of {good}" in out
+    assert "as nobody has its predictions" in out
+
+
+def test_where_nobody_has_predictions_gits_word_is_taken_and_that_is_said(
+    folder, monkeypatch, capsys
+):
+    call(folder, sys.executable, "-m", "dvc", "init", "--quiet")
+    model(range(20), cached=False)
+    commit(folder)
+    model(range(21))
+    assert "is taken on Git's word alone" in check(monkeypatch, capsys)[2]
+
+
+def test_only_forged_models_leave_it_undecided(folder, monkeypatch, capsys):
+    model(range(20))
+    forge(0.99)
+    commit(folder)
+    model(range(20))
+    monkeypatch.setattr(sys, "argv", ["champion", "main"])
+    with pytest.raises(UserError, match="no champion that main confirmed"):
+        champion.main()
