@@ -27,7 +27,7 @@ NEW := $(filter-out $(DATA),$(wildcard data/raw.csv data/raw.parquet))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help repro test unit lint format schema plots report card environment lock clean venv
+.PHONY: help repro test unit lint format schema plots report card predict environment lock clean venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ schema: $(PIPELINE) ## propose data/schema.yaml from the data
 
 plots: $(PIPELINE) ## draw the plots into dvc_plots/index.html
 	@$(PY) -m dvc plots show
+
+predict: $(PIPELINE) ## score a table: INPUT=rows.csv OUTPUT=scores.parquet (REVISION=model@v1.0.0)
+	@$(PY) -m src.predict
 
 REPORT := src.report
 report: $(PIPELINE) ## write report/report.md and report/report.html of the last run

@@ -38,8 +38,8 @@ SCATTER_ROWS = 1_000
 CONFUSION_ROWS = 10_000
 COLUMNS = 30
 
-# Rows times columns that the model predicts at once for the importances: 40 MB of float64.
-CELLS = 5_000_000
+# Rows times columns that the model predicts at once for the importances: 8 MB of float64.
+CELLS = 1_000_000
 
 # The axes of each plot; dvc.yaml says how it is drawn.
 AXES = {

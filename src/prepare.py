@@ -1,6 +1,5 @@
 """Stage 1: settle what repeated rows are, and split the raw table into train and test."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +9,12 @@ import pyarrow.parquet
 
 from src import splits
 from src.shared import errors, files, params, raw, tables
-from src.shared.duplicates import first_equals
+from src.shared.duplicates import earlier_equals
 from src.shared.errors import UserError, plain
-from src.shared.params import Prepare
+from src.shared.hashes import Hashes, codes_of, hash_rows, mixed
+from src.shared.params import Params
 from src.shared.paths import TEST, TRAIN
-from src.splits import Mask, Split, codes_of
+from src.splits import Mask
 
 # The share of rows that may repeat an earlier one without anybody saying what they are.
 FEW = 0.01
@@ -33,44 +33,43 @@ def drop_incomplete(table: pa.Table, target: str) -> pa.Table:
     return table.filter(table[target].is_valid()) if missing else table
 
 
-def drop_rare(table: pa.Table, target: str, fewest: int) -> pa.Table:
-    """Leave out the rows of classes that have fewer than `fewest`."""
+def find_rare(table: pa.Table, kept: Mask, target: str, fewest: int) -> Mask:
+    """Mark the rows of classes of which fewer than `fewest` are kept."""
     codes = codes_of(table[target])
-    rare = np.bincount(codes)[codes] < fewest
-    if not rare.any():
-        return table
-    classes = _filter(table.select([target]), rare)[target].unique().to_pylist()
-    print(f"{rare.sum()} rows of rare classes are left out: {', '.join(map(plain, classes))}")
-    return _filter(table, ~rare)
+    rare: Mask = np.bincount(codes[kept], minlength=codes.max() + 1)[codes] < fewest
+    if (left_out := rare & kept).any():
+        classes = _filter(table.select([target]), left_out)[target].unique().to_pylist()
+        names = ", ".join(map(plain, classes))
+        print(f"{left_out.sum()} rows of rare classes are left out: {names}")
+    return rare
 
 
-def check_key(table: pa.Table, key: Sequence[str]) -> None:
+def check_key(key: pa.Table) -> None:
     """Check that the columns of the key tell every row from every other.
 
     Raises:
         UserError: one is missing in a row, or two rows have the same.
     """
-    columns = table.select(key)
-    for name in key:
-        if missing := columns[name].null_count:
+    for name in key.column_names:
+        if missing := key[name].null_count:
             raise UserError(f"data.key: '{name}' is missing in {missing} rows, where none may be")
-    again = np.flatnonzero(first_equals(columns) != np.arange(len(table)))
+    again = np.flatnonzero(earlier_equals(key, hash_rows(key)))
     if again.size:
-        rows = [" ".join(map(str, row.values())) for row in columns.take(again[:5]).to_pylist()]
+        rows = [" ".join(map(str, row.values())) for row in key.take(again[:5]).to_pylist()]
         more = ", ..." if again.size > len(rows) else ""
         raise UserError(
-            f"data.key: {again.size} rows have the {' and '.join(key)} of an earlier row: "
-            f"{', '.join(rows)}{more}; mend the data, or name more columns"
+            f"data.key: {again.size} rows have the {' and '.join(key.column_names)} of an earlier "
+            f"row: {', '.join(rows)}{more}; mend the data, or name more columns"
         )
 
 
-def check_repeats(table: pa.Table, distinct: Mask, target: str) -> None:
+def check_repeats(table: pa.Table, distinct: Mask, settings: Params) -> None:
     """Check that so few rows repeat an earlier one that it matters little what is made of them.
 
     Args:
         table: all rows.
         distinct: which of them repeat none.
-        target: the column to predict.
+        settings: the sections task and data.
 
     Raises:
         UserError: there are more. The message says what dropping them would change, and asks.
@@ -79,16 +78,18 @@ def check_repeats(table: pa.Table, distinct: Mask, target: str) -> None:
     if repeats > FEW * rows:
         raise UserError(
             f"prepare.duplicates: {repeats:,} of {rows:,} rows ({repeats / rows:.1%}) repeat an "
-            f"earlier one, and dropping them moves {_moved(table[target], distinct)}; set under "
+            f"earlier one, and dropping them moves {_moved(table, distinct, settings)}; set under "
             "prepare in params.yaml `duplicates: keep` if each is an observation of its own (equal "
             "ones may then be in both splits), `duplicates: together` to keep all with equal ones "
             "in one split, or `duplicates: drop` if they were copied by mistake"
         )
 
 
-def _moved(column: pa.ChunkedArray, distinct: Mask) -> str:
+def _moved(table: pa.Table, distinct: Mask, settings: Params) -> str:
     """Say how far the target would move, if only the distinct rows stayed."""
-    if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
+    column = table[settings.data.target]
+    number = pa.types.is_floating(column.type) or pa.types.is_integer(column.type)
+    if number and settings.task == "regression":
         kept = _filter(pa.table({"target": column}), distinct)["target"]
         means = [pa.compute.mean(part).as_py() for part in (column, kept)]
         return f"the target's mean from {means[0]:.4g} to {means[1]:.4g}"
@@ -106,24 +107,32 @@ def _filter(table: pa.Table, mask: Mask) -> pa.Table:
     return table.filter(pa.Array.from_buffers(pa.bool_(), len(mask), [None, bits]))
 
 
-def choose_together(table: pa.Table, target: str, settings: Prepare, split: Split) -> Mask:
-    """Choose the rows of the test split so that equal rows are in the same split.
+def split_hashes(table: pa.Table, hashes: Hashes, earlier: np.ndarray, settings: Params) -> Hashes:
+    """Return a number for each row, shape (rows,), by which it is split wherever it stands.
 
-    Raises:
-        UserError: they cannot be split in this way.
+    It is made of the seed and of what says which row it is: its group, its key, or all it holds.
+
+    Args:
+        table: all rows.
+        hashes: of what each row holds.
+        earlier: for each row how many earlier ones equal it.
+        settings: the sections data and prepare.
     """
-    first = first_equals(table)
-    distinct = first == np.arange(len(table))
-    test = np.zeros(len(table), dtype=bool)
-    test[distinct] = splits.choose_test(_filter(table, distinct), target, settings, split)
-    return test[first]
+    prepare = settings.prepare
+    if prepare.column and splits.find(settings).grouped:
+        hashes = hash_rows(table.select([prepare.column]))
+    elif settings.data.key:
+        hashes = hash_rows(table.select(settings.data.key))
+    elif prepare.duplicates == "keep":
+        hashes = mixed(hashes, earlier)  # else equal rows would be in one split
+    return mixed(hashes, prepare.seed)
 
 
 def main() -> None:
     """Read the raw table, write data/prepared/train.parquet and test.parquet."""
     settings = params.load()
     data, prepare, path = settings.data, settings.prepare, Path(settings.data.raw)
-    split = splits.find(settings)
+    splits.find(settings)
     record = path.with_name(f"{path.name}.dvc")
     remedy = f"`dvc add {path.as_posix()}`, or remove it and `dvc pull`"
     files.require_recorded(path, record, remedy)
@@ -143,23 +152,23 @@ def main() -> None:
     if data.missing_target == "drop":
         table = drop_incomplete(table, data.target)
     if key:
-        check_key(table, key)
-    distinct = first_equals(table) == np.arange(len(table))
-    repeats, made = len(table) - int(distinct.sum()), prepare.duplicates or "together"
+        check_key(table.select(key))
+    hashes = hash_rows(table.select(sorted(table.column_names)))
+    earlier = earlier_equals(table, hashes)
+    repeats, made = np.count_nonzero(earlier), prepare.duplicates or "together"
     if prepare.duplicates is None:
-        check_repeats(table, distinct, data.target)
+        check_repeats(table, earlier == 0, settings)
     if repeats:
         print(f"{repeats} rows repeat an earlier one: {SAID[made]}")
-    if made == "drop":
-        table = _filter(table, distinct)
+    kept = earlier == 0 if made == "drop" else np.ones(len(table), dtype=bool)
     if data.drop_rare_classes:
-        table = drop_rare(table, data.target, data.drop_rare_classes)
-    if len(table) - repeats < 2 and made == "together":
-        raise UserError(f"{path.as_posix()}: all rows are equal; a split needs two that differ")
+        kept &= ~find_rare(table, kept, data.target, data.drop_rare_classes)
+    table, hashes, earlier = _filter(table, kept), hashes[kept], earlier[kept]
     if len(table) < 2:
         raise UserError(f"{path.as_posix()}: has {len(table)} row to split, where two are needed")
-    choose = choose_together if repeats and made == "together" else splits.choose_test
-    test = choose(table, data.target, prepare, split)
+    if made == "together" and np.count_nonzero(earlier == 0) < 2:
+        raise UserError(f"{path.as_posix()}: all rows are equal; a split needs two that differ")
+    test = splits.choose_test(table, split_hashes(table, hashes, earlier, settings), settings)
     table = tables.mark_gaps(table)
     with files.replacing(TRAIN, TEST) as drafts:
         for draft, mask in zip(drafts, (~test, test), strict=True):

@@ -40,6 +40,7 @@ from src.shared.paths import (
     VERDICTS,
 )
 from src.shared.sections import (
+    LESS_STRICT,
     Measured,
     bound_of,
     bounds_of,
@@ -196,7 +197,7 @@ def compose(revision: str, run: Run) -> tuple[list[Block], Mood]:
     commit = rival.commit if rival else ""
     parts = [
         part("❌ Stopped", lambda: headline(run, verdicts), 1),
-        part("What loosens the judgement", lambda: loosened_blocks(_loosened(run, *settings()))),
+        part(LESS_STRICT, lambda: loosened_blocks(_loosened(run, *settings()))),
         run.notes,
         part("Metrics", lambda: metric_blocks(rival, unknown, verdicts, notes)),
         part("Plots", lambda: [Heading("Plots"), *plot_blocks(plots.read_plots(commit))]),
@@ -241,9 +242,8 @@ def _parse(path: Path) -> dict[str, Any]:
 
 
 def _loosened(run: Run, old: dict[str, Any], new: dict[str, Any]) -> Sequence[Loosened]:
-    if run.loosened is not None:
-        return run.loosened
-    return loosened.settings(old, new)
+    """Return what the workflow has found; on a desk the settings alone are compared."""
+    return loosened.settings(old, new) if run.loosened is None else run.loosened
 
 
 def metric_blocks(

@@ -3,6 +3,9 @@
 Yours to change; docs/extend.md has a recipe. `SPLITS` at the end names every split that
 `prepare.split` of params.yaml may ask for. Pandas and scikit-learn are imported where they are
 needed: `prepare` does without them, which halves the time of a short run.
+
+A row comes with a hash, a number as if drawn at random, which it keeps wherever it stands and
+whatever rows are added. So a split that takes the rows of the lowest hashes stays as it is.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute
 
 from src.shared.errors import UserError
-from src.shared.params import Params, Prepare
+from src.shared.hashes import Hashes, codes_of
+from src.shared.params import Params
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,26 +26,33 @@ if TYPE_CHECKING:
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 Folds = Iterator[tuple[np.ndarray, np.ndarray]]
 
+# Groups times classes up to which a group split balances the classes: they fill 400 MB.
+MOST = 50_000_000
+
 
 @dataclass(frozen=True)
 class Split:
     """A way to split.
 
     Attributes:
-        choose: returns which rows are for the test, one boolean a row. It takes the column that
-            decides (a pyarrow.ChunkedArray), test_size (between 0 and 1) and a random generator.
+        choose: returns which rows are for the test, one boolean a row. It takes the table, a hash
+            for each of its rows, and params.yaml.
         fold: yields for each fold the numbers of the rows to fit on and of those to score on. It
-            takes the train split, the column that decides (both of pandas), the count of folds and
-            a seed.
-        needs: the column that decides: "target", "column" for the one that prepare.column names,
-            or None if the rows' values do not matter.
-        ordered: whether training sees the rows in the order of that column.
+            takes the train split and params.yaml.
+        needs: what decides: "target" (its classes), "column" for the column that prepare.column
+            names, or None if the rows' values do not matter.
+        ordered: whether that column is a time, in whose order training sees the rows.
     """
 
-    choose: Callable[[pa.ChunkedArray, float, np.random.Generator], Mask]
-    fold: Callable[["pd.DataFrame", "pd.Series", int, int], Folds]
+    choose: Callable[[pa.Table, Hashes, Params], Mask]
+    fold: Callable[["pd.DataFrame", Params], Folds]
     needs: str | None = None
     ordered: bool = False
+
+    @property
+    def grouped(self) -> bool:
+        """Whether rows of the same value of that column belong together, and share one hash."""
+        return self.needs == "column" and not self.ordered
 
 
 def find(settings: Params) -> Split:
@@ -69,14 +80,13 @@ def find(settings: Params) -> Split:
     return split
 
 
-def choose_test(table: pa.Table, target: str, settings: Prepare, split: Split) -> Mask:
+def choose_test(table: pa.Table, hashes: Hashes, settings: Params) -> Mask:
     """Choose the rows of the test split.
 
     Args:
         table: at least two rows.
-        target: name of the column to predict.
-        settings: the share of the test split, the seed, and the column that decides.
-        split: how to split.
+        hashes: a number for each row; in a split by groups the same for all rows of a group.
+        settings: the sections task, data and prepare.
 
     Returns:
         One boolean a row: true for the test split.
@@ -84,22 +94,21 @@ def choose_test(table: pa.Table, target: str, settings: Prepare, split: Split) -
     Raises:
         UserError: the table cannot be split in this way.
     """
-    if split.needs == "column":
-        decides = _complete(table, settings)
-    elif split.needs == "target":
-        decides = table[target]
-    else:
-        decides = pa.chunked_array([pa.nulls(len(table))])
-    return split.choose(decides, settings.test_size, np.random.default_rng(settings.seed))
+    split, column = find(settings), settings.prepare.column
+    if missing := table[column].null_count if column else 0:
+        raise UserError(
+            f"prepare.column: '{column}' is missing in {missing} rows; "
+            f"a {settings.prepare.split} split needs it in all"
+        )
+    return split.choose(table, hashes, settings)
 
 
-def folds(frame: "pd.DataFrame", target: "pd.Series", settings: Params) -> Folds:
+def folds(frame: "pd.DataFrame", settings: Params) -> Folds:
     """Split the training rows for cross-validation in the way that prepare split the table.
 
     Args:
         frame: the train split.
-        target: its target.
-        settings: the sections task, prepare and train.
+        settings: the sections task, data, prepare and train.
 
     Yields:
         Row numbers to fit on and to score on.
@@ -107,9 +116,7 @@ def folds(frame: "pd.DataFrame", target: "pd.Series", settings: Params) -> Folds
     Raises:
         UserError: there are too few rows, groups or members of a class.
     """
-    split, column = find(settings), settings.prepare.column
-    decides = frame[column] if split.needs == "column" else target
-    return split.fold(frame, decides, settings.train.folds, settings.train.seed)
+    return find(settings).fold(frame, settings)
 
 
 def require(count: int, least: int, what: str) -> None:
@@ -120,43 +127,47 @@ def require(count: int, least: int, what: str) -> None:
     """
     if least < count:
         raise UserError(
-            f"train.folds is {count}, but the train split has only {least} {what}; use fewer folds "
-            "or more rows, or leave out small classes by `drop_rare_classes` under data"
+            f"train.folds is {count}, but the train split has only {least} {what}; use "
+            f"{'fewer folds or ' if count > 2 else ''}more rows, or leave out small classes by "
+            "`drop_rare_classes` under data"
         )
 
 
-def _complete(table: pa.Table, settings: Prepare) -> pa.ChunkedArray:
-    """Return the column that groups or dates the rows, which must have no missing value."""
-    column = table[settings.column]
-    if column.null_count:
-        raise UserError(
-            f"prepare.column: '{settings.column}' is missing in {column.null_count} rows; "
-            f"a {settings.split} split needs it in all"
-        )
-    return column
+def lowest(values: np.ndarray, share: float) -> Mask:
+    """Mark a share of the rows, those of the lowest values.
+
+    Rows of equal values stay together, so it is the possible share that is nearest. At least one
+    value is marked and one is not; where all are equal, none is.
+    """
+    ordered = np.sort(values)
+    cuts = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+    if not cuts.size:
+        return np.zeros(len(values), dtype=bool)
+    cut = cuts[np.abs(cuts - share * len(values)).argmin()]
+    return np.asarray(values < ordered[cut])
 
 
-def codes_of(column: pa.ChunkedArray) -> np.ndarray:
-    """Return a number for each row, from 0: the same for equal values, a missing one included."""
-    return np.from_dlpack(column.combine_chunks().dictionary_encode("encode").indices)
+def random_rows(table: pa.Table, hashes: Hashes, settings: Params) -> Mask:
+    """Take the rows of the lowest hashes, at least one for each side."""
+    return lowest(hashes, settings.prepare.test_size)
 
 
-def random_rows(column: pa.ChunkedArray, test_size: float, random: np.random.Generator) -> Mask:
-    """Draw rows, at least one for each side."""
-    return _draw(np.zeros(len(column), dtype=int), test_size, random)
-
-
-def random_folds(frame: "pd.DataFrame", _: "pd.Series", count: int, seed: int) -> Folds:
+def random_folds(frame: "pd.DataFrame", settings: Params) -> Folds:
     """Deal the rows out at random."""
     from sklearn.model_selection import KFold
 
+    count, seed = settings.train.folds, settings.train.seed
     require(count, len(frame), "rows")
     return KFold(count, shuffle=True, random_state=seed).split(frame)
 
 
-def same_shares(column: pa.ChunkedArray, test_size: float, random: np.random.Generator) -> Mask:
-    """Draw the same share of every class, at least one row of each class that has two."""
-    test = _draw(codes_of(column), test_size, random)
+def same_shares(table: pa.Table, hashes: Hashes, settings: Params) -> Mask:
+    """Take the lowest hashes of every class, at least one row of each class that has two."""
+    classes = codes_of(table[settings.data.target])
+    test = np.zeros(len(table), dtype=bool)
+    for one in np.unique(classes):
+        rows = classes == one
+        test[rows] = lowest(hashes[rows], settings.prepare.test_size)
     if not test.any():
         raise UserError(
             "prepare.split: every class has one row, so a stratified split leaves none to test "
@@ -165,63 +176,99 @@ def same_shares(column: pa.ChunkedArray, test_size: float, random: np.random.Gen
     return test
 
 
-def _draw(codes: np.ndarray, test_size: float, random: np.random.Generator) -> Mask:
-    test = np.zeros(len(codes), dtype=bool)
-    for code in np.unique(codes):
-        rows = random.permutation(np.flatnonzero(codes == code))
-        count = min(max(round(len(rows) * test_size), 1), len(rows) - 1)
-        test[rows[:count]] = True
-    return test
-
-
-def same_shares_folds(frame: "pd.DataFrame", classes: "pd.Series", count: int, seed: int) -> Folds:
+def same_shares_folds(frame: "pd.DataFrame", settings: Params) -> Folds:
     """Deal the rows of each class out at random."""
     from sklearn.model_selection import StratifiedKFold
 
+    classes, count = frame[settings.data.target], settings.train.folds
     rarest = classes.value_counts().tail(1)
     require(count, int(rarest.iloc[0]), f"rows of class '{rarest.index[0]}'")
-    return StratifiedKFold(count, shuffle=True, random_state=seed).split(frame, classes)
+    shuffled = StratifiedKFold(count, shuffle=True, random_state=settings.train.seed)
+    return shuffled.split(frame, classes)
 
 
-def whole_groups(column: pa.ChunkedArray, test_size: float, random: np.random.Generator) -> Mask:
-    """Draw groups at random, each that brings the test split nearer to its size."""
-    codes = codes_of(column)
-    sizes = np.bincount(codes)
-    if len(sizes) < 2:
+def whole_groups(table: pa.Table, hashes: Hashes, settings: Params) -> Mask:
+    """Take whole groups, so that each class has about the same share in the test split."""
+    values, group = np.unique(hashes, return_inverse=True)
+    if len(values) < 2:
         raise UserError("prepare.column: all rows are of one group; a group split needs two")
-    chosen: list[int] = []
-    left = test_size * len(codes)
-    for group in random.permutation(len(sizes)).tolist():
-        if abs(left - sizes[group]) < abs(left) and len(chosen) < len(sizes) - 1:
-            chosen.append(group)
-            left -= sizes[group]
-    # Where each group is too large, the smallest one.
-    return np.isin(codes, chosen or [int(np.argmin(sizes))])
+    classes = np.zeros(len(group), dtype=np.int64)
+    if settings.task != "regression":
+        classes += codes_of(table[settings.data.target])
+    if len(values) * (classes.max() + 1) > MOST:
+        classes[:] = 0
+    shape = len(values), classes.max() + 1
+    counts = np.bincount(np.ravel_multi_index((group, classes), shape), minlength=np.prod(shape))
+    return choose_groups(counts.reshape(shape), values / 2.0**64, settings.prepare.test_size)[group]
 
 
-def whole_groups_folds(frame: "pd.DataFrame", groups: "pd.Series", count: int, seed: int) -> Folds:
-    """Deal whole groups out, so that the folds are of like size."""
-    from sklearn.model_selection import GroupKFold
+def choose_groups(counts: np.ndarray, at: np.ndarray, share: float) -> Mask:
+    """Choose groups whose rows make up about a share of all rows and of each class.
 
+    In an order that is theirs, each group is taken that brings the shares nearer. So it is mostly
+    the groups at the start that are taken, which stays so when others are added.
+
+    Args:
+        counts: rows of each group (rows of the array) and class (columns).
+        at: the place of each group in the order, from 0 to 1.
+        share: how many of the rows to take, between 0 and 1.
+
+    Returns:
+        One boolean a group. On both sides is at least one group, and where two groups have rows of
+        a class, that class.
+    """
+    size = counts.sum(axis=1) / counts.sum()
+    # A group that is too large comes last, but with a small chance first: none is barred.
+    late = np.where(at < share * share / size, at - 1, at * size + 1)
+    order = np.where(size <= share, at, late).argsort(kind="stable")
+    holds = counts[order] > 0
+    taken, kept = np.zeros((2, len(order)), dtype=bool)
+    taken[0] = kept[-1] = True
+    common = np.flatnonzero(holds.sum(axis=0) > 1)
+    kept[len(order) - 1 - holds[::-1, common].argmax(axis=0)] = True
+    for one in common[holds[:, common].sum(axis=0).argsort(kind="stable")]:
+        if not holds[taken, one].any():
+            taken[np.flatnonzero(holds[:, one] & ~kept)[:1]] = True
+    # The distance to be made small: of the share of all rows, and in the mean of the classes.
+    classes = counts / counts.sum(axis=0) / np.sqrt(counts.shape[1])
+    parts = np.column_stack([size, classes])[order]
+    left = share * parts.sum(axis=0) - parts[taken].sum(axis=0)
+    free = np.flatnonzero(~taken & ~kept)
+    for one in (*free, *free):  # in the second round some that were taken give way to others
+        part = -parts[one] if taken[one] else parts[one]
+        if part @ part < 2 * part @ left:  # |left - part| < |left|
+            taken[one] = not taken[one]
+            left -= part
+    chosen = np.zeros(len(order), dtype=bool)
+    chosen[order] = taken
+    return chosen
+
+
+def whole_groups_folds(frame: "pd.DataFrame", settings: Params) -> Folds:
+    """Deal whole groups out, so that the folds are of like size and have like shares of classes."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    groups, count = frame[settings.prepare.column], settings.train.folds
     require(count, groups.nunique(), f"groups in '{groups.name}'")
-    return GroupKFold(count).split(frame, groups=groups)
+    # In a regression all rows are of one class, which leaves the size.
+    classes = 0 * groups.index if settings.task == "regression" else frame[settings.data.target]
+    shuffled = StratifiedGroupKFold(count, shuffle=True, random_state=settings.train.seed)
+    return shuffled.split(frame, classes, groups)
 
 
-def latest(column: pa.ChunkedArray, test_size: float, random: np.random.Generator) -> Mask:
+def latest(table: pa.Table, hashes: Hashes, settings: Params) -> Mask:
     """Take the latest rows; rows of the same time stay together."""
-    if pa.types.is_string(column.type) and not _sorts_by_time(column):
+    times = table[settings.prepare.column]
+    if pa.types.is_string(times.type) and not _sorts_by_time(times):
         raise UserError(
             "prepare.column: the times are text whose order is not that of time; "
             "write times as in 2026-03-31"
         )
-    times = column.to_numpy()
-    cut = np.sort(times)[-max(round(len(times) * test_size), 1)]
-    test: Mask = times >= cut
-    if test.all():
-        test = times > cut
-    if not test.any():
+    order = np.from_dlpack(pa.compute.rank(times, tiebreaker="dense"))
+    early = lowest(order, 1 - settings.prepare.test_size)
+    if not early.any():
         raise UserError("prepare.column: all rows have the same time; a time split needs two")
-    return test
+    return ~early
 
 
 def _sorts_by_time(texts: pa.ChunkedArray) -> bool:
@@ -231,12 +278,15 @@ def _sorts_by_time(texts: pa.ChunkedArray) -> bool:
     return bool(pa.compute.all(years).as_py() and lengths["min"] == lengths["max"])
 
 
-def later_folds(frame: "pd.DataFrame", times: "pd.Series", count: int, seed: int) -> Folds:
-    """Fit on the rows before a time, score on those after it; the rows come in order of time."""
+def later_folds(frame: "pd.DataFrame", settings: Params) -> Folds:
+    """Fit on the rows before a time, score on those after it; rows of a time stay together."""
     from sklearn.model_selection import TimeSeriesSplit
 
-    require(count, len(frame) - 1, "rows")
-    return TimeSeriesSplit(count).split(frame)
+    times, count = frame[settings.prepare.column], settings.train.folds
+    moments = times.rank(method="dense").to_numpy()
+    require(count, times.nunique() - 1, f"times after the first in '{times.name}'")
+    for fit, held_out in TimeSeriesSplit(count).split(np.unique(moments)):
+        yield np.flatnonzero(moments <= fit[-1] + 1), np.flatnonzero(np.isin(moments, held_out + 1))
 
 
 SPLITS = {

@@ -28,6 +28,9 @@ from src.shared.sidecar import Artifact, Example, Feature, Sidecar
 # How many candidates of a search the plot shows.
 SHOWN = 30
 
+# Each stage that makes or loads a model depends on this module.
+LOADER = Path("src/shared/model.py")
+
 
 def cross_validate(
     model: BaseEstimator, frame: pd.DataFrame, settings: Params
@@ -62,7 +65,7 @@ def cross_validate(
         predictions = predict(fitted, rows, actual, settings.task, settings.data.positive)
         return headline(predictions)
 
-    folds = list(splits.folds(frame, target, settings))
+    folds = list(splits.folds(frame, settings))
     # Threads: a process would import scikit-learn anew, which takes longer than a small fit.
     pool = joblib.Parallel(n_jobs=-1, prefer="threads", return_as="generator")
     running = pool(joblib.delayed(score)(*fold) for fold in folds)
@@ -161,7 +164,7 @@ def own_files(modules: Iterable[str]) -> list[Path]:
 
 
 def require_dependencies(own: Iterable[Path]) -> None:
-    """Check that dvc.yaml names the model's own modules in each stage that makes or reads it.
+    """Check that dvc.yaml names the model's own modules in each stage that makes or loads it.
 
     Without that, DVC would call the pipeline up to date after a change to one of them.
 
@@ -182,8 +185,7 @@ def require_dependencies(own: Iterable[Path]) -> None:
         lacking = [
             name
             for name, stage in stages.items()
-            if SIDECAR in {*_paths_of(stage, "deps"), *_paths_of(stage, "outs")}
-            and not {path, *path.parents} & _paths_of(stage, "deps")
+            if LOADER in _dependencies(stage) and not {path, *path.parents} & _dependencies(stage)
         ]
         if lacking:
             lines.append(f"`- {path.as_posix()}` to `deps` of {' and '.join(lacking)}")
@@ -194,9 +196,9 @@ def require_dependencies(own: Iterable[Path]) -> None:
         )
 
 
-def _paths_of(stage: dict[str, Any], kind: str) -> set[Path]:
-    """Return what a stage of dvc.yaml reads (deps) or makes (outs)."""
-    return {Path(one if isinstance(one, str) else next(iter(one))) for one in stage.get(kind, [])}
+def _dependencies(stage: dict[str, Any]) -> set[Path]:
+    """Return what a stage of dvc.yaml reads."""
+    return {Path(one if isinstance(one, str) else next(iter(one))) for one in stage.get("deps", [])}
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from src import splits
 from src.shared import errors, files, findings, params, tables
 from src.shared.checks import Violation, listed, read_schema, schema_violations
 from src.shared.drift import chance_category_drift, chance_drift, chance_unseen, drift, unseen
@@ -162,7 +163,7 @@ def independent_rows(
 
     Rows of a group may all be alike, and missing values tell nothing of the others.
     """
-    group = settings.prepare.column if settings.prepare.split == "group" else None
+    group = settings.prepare.column if splits.find(settings).grouped else None
     train_rows, test_rows = (
         min(part[name].count() or len(part), part[group].nunique() if group else len(part))
         for part in (train, test)

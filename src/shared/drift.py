@@ -26,7 +26,8 @@ def drift(train: pd.Series, test: pd.Series) -> float:
         return gap
     if pd.api.types.is_string_dtype(train):
         first, second = (column.value_counts(normalize=True) for column in (train, test))
-        return max(gap, float(first.sub(second, fill_value=0).abs().sum() / 2))
+        gaps = first.sub(second, fill_value=0).abs().sum() / 2
+        return max(gap, min(float(gaps), 1.0))  # a sum of many may come out above 1
     ordered = [np.sort(column.to_numpy()) for column in (train, test)]
     values = np.concatenate(ordered)
     below = [np.searchsorted(column, values, side="right") / len(column) for column in ordered]

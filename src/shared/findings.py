@@ -77,7 +77,7 @@ def find(frame: pd.DataFrame, settings: Params, *, inferred: bool = False) -> li
 
     Args:
         frame: the raw table or a split, as `tables.to_frame` gives it.
-        settings: the sections task, data, prepare and validate.
+        settings: the sections task, data, prepare and validate, and train.leave_out.
         inferred: whether the types were inferred, so that nobody has yet seen which are text.
     """
     target, classes = settings.data.target, settings.task != "regression"
@@ -93,7 +93,8 @@ def find(frame: pd.DataFrame, settings: Params, *, inferred: bool = False) -> li
                 found += _odd_text(column, settings, inferred)
         elif feature and pd.api.types.is_numeric_dtype(column):
             found += _identity(column, settings)
-    kept = [name for name in frame.columns if name not in (roles | accepted) or name == target]
+    apart = roles | accepted | set(settings.train.leave_out)  # none of these is a feature
+    kept = [name for name in frame.columns if name not in apart or name == target]
     return found + leaks(frame[kept], target, classes)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.pipeline import Pipeline
 from sklearn.utils.metaestimators import available_if
 
 from src.shared import files
@@ -105,6 +106,22 @@ def require_versions(trained: dict[str, str]) -> None:
         )
 
 
+def outputs(model: Any, rows: Any) -> tuple[Any, Any]:
+    """Return what a model predicts, shape (rows,), and its probabilities, shape (rows, classes).
+
+    Args:
+        model: a fitted scikit-learn estimator; one without probabilities gives None for them.
+        rows: the features, shape (rows, features).
+    """
+    if not hasattr(model, "predict_proba"):
+        return model.predict(rows), None
+    scores = model.predict_proba(rows)
+    estimator = model[-1] if isinstance(model, Pipeline) else model
+    if LIKELIEST & {base.__name__ for base in type(estimator).__mro__}:
+        return model.classes_[scores.argmax(axis=1)], scores
+    return model.predict(rows), scores
+
+
 def answers(model: Any, rows: Any, task: str) -> list[dict[str, Any]]:
     """Return for each row its class, with probabilities where the model has them, or its value.
 
@@ -113,15 +130,11 @@ def answers(model: Any, rows: Any, task: str) -> list[dict[str, Any]]:
         rows: the features, shape (rows, features).
         task: binary, multiclass or regression.
     """
+    predicted, scores = outputs(model, rows)
     if task == "regression":
-        return [{"value": float(value)} for value in model.predict(rows)]
-    if not hasattr(model, "predict_proba"):
-        return [{"class": label} for label in model.predict(rows).tolist()]
-    scores = model.predict_proba(rows)
-    if LIKELIEST & {base.__name__ for base in type(model).__mro__}:
-        predicted = model.classes_[scores.argmax(axis=1)]
-    else:
-        predicted = model.predict(rows)
+        return [{"value": float(value)} for value in predicted]
+    if scores is None:
+        return [{"class": label} for label in predicted.tolist()]
     names = [str(label) for label in model.classes_.tolist()]
     return [
         {"class": label, "probabilities": dict(zip(names, row, strict=True))}

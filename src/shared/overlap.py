@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from src.shared.hashes import mixed
+
 # Bits of a float32 that are cut off: what is left are five to six digits.
 NOISE = np.uint32(0xFFFFFFF0)
 
@@ -39,9 +41,7 @@ def near_rows(train: pd.DataFrame, test: pd.DataFrame, features: list[str]) -> n
         if whole and column.head(1000).is_unique and column.is_unique:
             continue
         compared = True
-        total ^= _bits(column)
-        total *= np.uint64(0x9E3779B97F4A7C15)  # odd, so that nothing is lost
-        total ^= total >> np.uint64(32)
+        total = mixed(total, _bits(column))
     if not compared:
         return np.zeros(len(test), dtype=bool)
     return np.isin(total[len(train) :], total[: len(train)])

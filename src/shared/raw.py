@@ -174,15 +174,19 @@ def _read_parquet(path: Path, drop: list[str], form: Format, kinds: Kinds) -> pa
     except (KeyError, TypeError, ValueError):
         index = []
     kept = _kept(table.column_names, drop, path)
-    values = [_as_kind(path, name, table[name], kinds.get(name), form) for name in kept]
+    values = [as_kind(path, name, table[name], kinds.get(name), form) for name in kept]
     found = {name: "pandas" for name in index if isinstance(name, str)}
     return tables.with_notes(pa.table(values, kept), tables.INDEX, found)
 
 
-def _as_kind(
+def as_kind(
     path: Path, name: str, column: pa.ChunkedArray, kind: Kind | None, form: Format
 ) -> pa.ChunkedArray:
-    """Cast a column of a Parquet file to what the schema says it holds, if that loses nothing."""
+    """Cast a column of a Parquet file to what the schema says it holds, if that loses nothing.
+
+    Raises:
+        UserError: it would.
+    """
     column = _plain(path, name, column)
     if pa.types.is_string(column.type):
         column = columns.clean(column, {"", *form.missing})

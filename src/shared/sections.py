@@ -15,7 +15,8 @@ from src.shared.slices import Slice
 from src.shared.verdicts import Verdict
 
 SHOWN = 20  # rows of a table that may be long
-MANY = 50  # slices
+MANY = 50  # slices, or what is less strict
+LESS_STRICT = "⚠️ Less strict than before"
 
 
 def part(title: str, make: Callable[[], Iterable[Block]], level: int = 2) -> list[Block]:
@@ -271,19 +272,18 @@ def _table(head: tuple[str, ...], records: Sequence[dict[str, Any]]) -> Table:
 def loosened_blocks(found: Sequence[Loosened]) -> Iterator[Block]:
     """Yield what makes the judgement less strict, with its reason; nothing where nothing does."""
     if found:
-        yield Heading("⚠️ What loosens the judgement")
-        lacking = "⚠️ none is given, and one is needed"
+        yield Heading(LESS_STRICT)
         rows = [
             (
                 code(one.what),
                 one.role or f"{one.was} → {one.now}",
-                one.reason or (lacking if one.needs_reason else ""),
+                one.reason or ("❌ needs a reason" if one.needs_reason else ""),
             )
-            for one in found[:SHOWN]
+            for one in found[:MANY]
         ]
         yield Table(("what", "how", "reason"), rows)
-        if len(found) > SHOWN:
-            yield f"... and {len(found) - SHOWN} more"
+        if len(found) > MANY:
+            yield f"and {len(found) - MANY} more"
 
 
 def bounds_of(gate: Any) -> dict[tuple[str, str], float]:

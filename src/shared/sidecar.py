@@ -83,6 +83,15 @@ def read(path: Path) -> Sidecar:
         UserError: the file is missing, is not a sidecar, or is not the one that dvc.lock names.
     """
     files.require_recorded(path, DVC_LOCK, REMEDY)
+    return parse(path)
+
+
+def parse(path: Path) -> Sidecar:
+    """Read a sidecar, whoever vouches for it.
+
+    Raises:
+        UserError: the file is missing, or is not a sidecar.
+    """
     content = files.read_json(path, REMEDY)
     try:
         return Sidecar(

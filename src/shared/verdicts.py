@@ -248,7 +248,8 @@ def _unjudged_slices(name: str, slices: Sequence[Slice]) -> Iterator[str]:
         yield "the bound on slices bounds nothing: no slice of enough rows has this metric"
     elif lacking:
         more = ", ..." if len(lacking) > SHOWN else ""
-        yield f"not defined in {len(lacking)} slices: {', '.join(lacking[:SHOWN])}{more}"
+        shown = ", ".join(lacking[:SHOWN]) + more
+        yield f"not defined in {len(lacking)} of {len(slices)} slices: {shown}"
 
 
 def _fallen_in_slices(max_drop: float, drop: Drop | None, from_best: Drop | None) -> Iterator[str]:
@@ -334,19 +335,11 @@ def _is_number(value: Any) -> bool:
 def table_of(verdicts: list[Verdict]) -> str:
     """Return the verdicts as a text table."""
     width = max(len("metric"), *(len(verdict.metric) for verdict in verdicts))
-    lines = [f"{'metric':{width}}  {'value':>10}  {'bound':20}  verdict"]
-    for verdict in verdicts:
+    bounds = [_bounds_of(verdict) for verdict in verdicts]
+    room = max(20, *map(len, bounds))
+    lines = [f"{'metric':{width}}  {'value':>10}  {'bound':{room}}  verdict"]
+    for verdict, allowed in zip(verdicts, bounds, strict=True):
         value = "-" if verdict.value is None else f"{verdict.value:.6g}"
-        bounds = [
-            f"{what}{sign} {bound:g}"
-            for what, sign, bound in (
-                ("", ">=", verdict.min),
-                ("", "<=", verdict.max),
-                ("slices ", ">=", verdict.slice_min),
-                ("slices ", "<=", verdict.slice_max),
-            )
-            if bound is not None
-        ]
         word = "passed" if verdict.passed else f"REJECTED: {verdict.reason}"
         if verdict.warning:
             word += f", WARNING: {verdict.warning}"
@@ -355,8 +348,19 @@ def table_of(verdicts: list[Verdict]) -> str:
             word += f" ({verdict.drop.interval})"
         if verdict.passed and verdict.worst:
             word += f", worst slice: {verdict.worst}"
-        lines.append(f"{verdict.metric:{width}}  {value:>10}  {', '.join(bounds):20}  {word}")
+        lines.append(f"{verdict.metric:{width}}  {value:>10}  {allowed:{room}}  {word}")
     return "\n".join(lines)
+
+
+def _bounds_of(verdict: Verdict) -> str:
+    """Return the bounds as text."""
+    allowed = (
+        (">=", verdict.min),
+        ("<=", verdict.max),
+        ("slices >=", verdict.slice_min),
+        ("slices <=", verdict.slice_max),
+    )
+    return ", ".join(f"{sign} {bound:g}" for sign, bound in allowed if bound is not None)
 
 
 def met_by_baseline(verdicts: list[Verdict], baseline: Any) -> list[str]:

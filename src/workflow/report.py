@@ -78,6 +78,7 @@ def _newest(paths: Iterable[Path]) -> Path:
 def _compare() -> None:
     """Compare this model with the champion, as the workflow's metrics check does."""
     with suppress(UserError, OSError), redirect_stdout(StringIO()):
+        state.note(problem="")  # of an earlier report
         judge(find_base())  # where it cannot, the report says what is missing
 
 

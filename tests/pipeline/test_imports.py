@@ -8,6 +8,7 @@ import pytest
 from tests.projects import call
 
 HEAVY = {"numpy", "pandas", "pandera", "pyarrow", "scipy", "sklearn", "joblib", "dvclive", "dvc"}
+HEAVY |= {"vl_convert", "markdown_it"}  # only the report draws
 NEEDED = {
     "prepare": {"numpy", "pyarrow"},
     "validate": {"numpy", "pyarrow", "pandas", "pandera"},

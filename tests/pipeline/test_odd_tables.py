@@ -159,6 +159,8 @@ def test_identities_and_leaks_are_told(prepare):
     assert '`key: ["id"]`' in warnings()["id"]["remedy"]
     assert warnings()["leak"]["what"].endswith("a leak?")
     assert not {"honest", "x"} & set(warnings())
+    prepare(columns, "schema", "prepare", "validate", train={"leave_out": ["leak"]})
+    assert "leak" not in warnings()  # the model does not see it
 
 
 @pytest.mark.parametrize("start", [0, 1])

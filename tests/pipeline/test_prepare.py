@@ -6,7 +6,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from src.shared import duplicates
+from src.shared.duplicates import earlier_equals
+from src.shared.hashes import hash_rows
 from src.shared.paths import TEST, TRAIN
 from src.shared.tables import read_split
 from tests.projects import fruit, settings_of, write_settings, write_table
@@ -21,7 +22,7 @@ SPLITS = [
 
 def distinct(table: pa.Table) -> pa.Table:
     """Keep the rows that equal no earlier one."""
-    return table.filter(pa.array(duplicates.first_equals(table) == np.arange(len(table))))
+    return table.filter(pa.array(earlier_equals(table, hash_rows(table)) == 0))
 
 
 def test_first_of_equal_rows_stays():
@@ -66,16 +67,40 @@ def test_missing_values_are_equal_whatever_lies_beneath():
     assert distinct(pa.table({"x": missing}))["x"].to_pylist() == [None, 3.0]
 
 
-def test_rows_whose_hashes_collide_are_compared(monkeypatch):
-    monkeypatch.setattr(duplicates, "_hash_rows", lambda table: np.zeros(len(table), np.uint64))
+def test_rows_whose_hashes_collide_are_compared():
     table = pa.table({"x": [1, 2, 1, 3]})
-    assert distinct(table)["x"].to_pylist() == [1, 2, 3]
+    assert earlier_equals(table, np.zeros(4, np.uint64)).tolist() == [0, 0, 1, 0]
+
+
+def test_earlier_equal_rows_are_counted():
+    table = pa.table({"x": ["a", "b", "a", "a", "c", "b"]})
+    assert earlier_equals(table, hash_rows(table)).tolist() == [0, 0, 1, 2, 0, 1]
 
 
 def test_hashes_of_small_numbers_hardly_collide():
     x, y, z = (axis.ravel() for axis in np.mgrid[:60, :60, :60])
     table = pa.table({"x": x.astype(float), "y": y.astype(float), "z": z})
-    assert len(np.unique(duplicates._hash_rows(table))) == len(table)
+    assert len(np.unique(hash_rows(table))) == len(table)
+
+
+def test_hashes_are_the_same_for_ever():
+    """Other values would split every table anew, and every champion's too."""
+    table = pa.table(
+        {
+            "number": [1.5, None, -0.0],
+            "whole": [1, 2**60, None],
+            "text": ["a", "ü", None],
+            "flag": [True, False, None],
+            "time": pa.array([datetime(2026, 1, 1), None, datetime(1969, 7, 20)]),
+        }
+    )
+    assert hash_rows(table).tolist() == [
+        17779144174982790970,
+        13348289128754105593,
+        8053971283423584107,
+    ]
+    stored_otherwise = table.set_column(1, "whole", table["whole"].cast(pa.float64(), safe=False))
+    assert hash_rows(stored_otherwise)[[0, 2]].tolist() == hash_rows(table)[[0, 2]].tolist()
 
 
 def test_duplicates_far_apart_are_found():
@@ -95,6 +120,52 @@ def test_every_row_is_in_exactly_one_split(project, run, split):
     together = pd.concat(parts).sort_values(list(table.columns), ignore_index=True)
     expected = table.sort_values(list(table.columns), ignore_index=True)
     pd.testing.assert_frame_equal(together, expected, check_dtype=False)
+
+
+STAYING: dict[str, dict[str, dict]] = {
+    "stratified": {"prepare": {"split": "stratified", "duplicates": "keep"}},
+    "random": {"prepare": {"split": "random"}},
+    "key": {"data": {"key": ["id"]}},
+    "group": {"prepare": {"split": "group", "column": "id"}},
+}
+
+
+def sides(project, run, table: pd.DataFrame, sections: dict) -> set:
+    """Prepare a table; return which rows are tested, by a column that is dropped or the key."""
+    project(table=table, **sections)
+    assert run("prepare").status == 0
+    return set(read_split(TEST)["id"])
+
+
+@pytest.mark.parametrize("sections", STAYING.values(), ids=STAYING)
+def test_splits_stay(project, run, sections):
+    """Whatever the order of the rows; and with 10 % more rows nearly all stay where they are."""
+    many = fruit(1100).assign(id=[f"n{number:04}" for number in range(1100)])
+    table = many.head(1000)
+    first = sides(project, run, table, sections)
+    assert sides(project, run, table.sample(frac=1, random_state=1), sections) == first
+    assert sides(project, run, table[table.columns[::-1]], sections) == first
+    more = sides(project, run, many.sample(frac=1, random_state=2), sections)
+    moved = len(first - more) + len((more & set(table["id"])) - first)
+    assert moved <= 20
+    other = sections | {"prepare": sections.get("prepare", {}) | {"seed": 2}}
+    assert len(first & sides(project, run, table, other)) < 0.5 * len(first)
+
+
+def test_with_a_key_columns_may_come_and_change(project, run):
+    table = fruit(300).assign(id=[f"n{number:04}" for number in range(300)])
+    first = sides(project, run, table, STAYING["key"])
+    changed = table.assign(more=np.arange(300) % 7, size=table["size"] + 1)
+    assert sides(project, run, changed, STAYING["key"]) == first
+
+
+@pytest.mark.parametrize(("duplicates", "both"), [("keep", True), ("together", False)])
+def test_equal_rows_stand_where_it_is_said(project, run, duplicates, both):
+    table = pd.concat([fruit(60)] * 4, ignore_index=True)
+    project(table=table, prepare={"duplicates": duplicates})
+    run("prepare")
+    parts = [set(map(tuple, read_split(path).astype(str).to_numpy())) for path in (TRAIN, TEST)]
+    assert bool(parts[0] & parts[1]) is both
 
 
 @pytest.mark.parametrize("split", SPLITS[:3], ids=lambda split: split["split"])

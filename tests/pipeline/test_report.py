@@ -67,7 +67,7 @@ def test_what_loosens_the_judgement_is_told_with_its_reason():
         Loosened("src/gate.py", role="the gate's code"),
     ]
     assert to_markdown(loosened_blocks(found)).splitlines()[4:] == [
-        "| gate.a\\|b.min | 0.9 → 0.8 | ⚠️ none is given, and one is needed |",
+        "| gate.a\\|b.min | 0.9 → 0.8 | ❌ needs a reason |",
         "| `prepare.seed` | 1 → 2 | \\<b>because\\</b> |",
         "| `src/gate.py` | the gate's code |  |",
     ]

@@ -175,7 +175,7 @@ ONE_CLASS = part("sex is missing", 31)
             {"min": 0, "slice_min": 0.5},
             [MEN, ONE_CLASS],
             True,
-            "WARNING: not defined in 1 slices: sex is missing",
+            "WARNING: not defined in 1 of 2 slices: sex is missing",
         ),
         ("accuracy", {"min": 0, "slice_min": 0.5}, [ONE_CLASS], True, "bounds nothing: no slice"),
         ("accuracy", {"min": 0, "slice_min": 0.5}, [], True, "bounds nothing: no slice"),

@@ -7,21 +7,22 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from src.prepare import split_hashes
 from src.shared.errors import UserError
-from src.shared.params import Params, Prepare, parse
-from src.splits import SPLITS, choose_test, find, folds
+from src.shared.hashes import hash_rows
+from src.shared.params import Params, parse
+from src.splits import choose_groups, choose_test, find, folds, lowest
 from tests.projects import fruit, settings_of
 
 
-def settings(split: str = "stratified", column: str | None = None, **others: Any) -> Prepare:
-    usual = {"split": split, "column": column, "test_size": 0.25, "seed": 1, "duplicates": None}
-    return Prepare(**usual | others)
-
-
-def chosen(values: list[Any], **others: Any) -> np.ndarray:
-    """Choose the test rows of a table whose only column is x."""
-    asked = settings(**others)
-    return choose_test(pa.table({"x": values}), "x", asked, SPLITS[asked.split])
+def chosen(values: list[Any], **prepare: Any) -> np.ndarray:
+    """Choose the test rows of a table as prepare does; x is its target, or what decides."""
+    target = "y" if "column" in prepare else "x"
+    prepare = {"seed": 1, "duplicates": "keep"} | prepare
+    asked = params_of(data={"target": target}, prepare=prepare)
+    table = pa.table({"x": values, "y": ["only"] * len(values)})
+    earlier = np.arange(len(table))  # each row is one of its own
+    return choose_test(table, split_hashes(table, hash_rows(table), earlier, asked), asked)
 
 
 def params_of(task: str = "binary", **sections) -> Params:
@@ -62,11 +63,43 @@ def test_group_split_keeps_groups_whole_and_its_size_near(seed):
     assert abs(test.sum() - 100) <= largest / 2
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_group_split_passes_over_groups_that_are_too_large(seed):
+def test_a_group_that_is_too_large_is_seldom_tested_but_not_barred():
     groups = ["a"] * 900 + ["b"] * 50 + ["c"] * 50
-    test = chosen(groups, split="group", column="x", seed=seed, test_size=0.1)
-    assert test.sum() == 100
+    sizes = [
+        chosen(groups, split="group", column="x", seed=seed, test_size=0.1).sum()
+        for seed in range(400)
+    ]
+    assert set(sizes) <= {100, 900, 950}
+    assert 1 <= sum(size > 100 for size in sizes) <= 15  # a chance of .1 * .1 / .9
+
+
+def test_every_group_is_tested_with_some_seed():
+    groups = np.repeat(np.arange(12), np.arange(1, 13) * 3)
+    tested = {
+        group
+        for seed in range(60)
+        for group in groups[chosen(groups.tolist(), split="group", column="x",
+                                   seed=seed)]
+    }  # fmt: skip
+    assert tested == set(range(12))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_group_split_balances_the_classes(seed):
+    """Of groups that hold mostly one class or the other."""
+    random = np.random.default_rng(seed)
+    rare = np.where(np.arange(60) < 15, 0.9, 0.05)
+    counts = np.array([[10 - one, one] for one in random.binomial(10, rare)])
+    test = choose_groups(counts, random.random(60), 0.25)
+    assert np.abs(counts[test].sum(axis=0) / counts.sum(axis=0) - 0.25).max() < 0.05
+
+
+def test_a_class_of_two_groups_is_on_both_sides():
+    counts = np.array([[20, 0]] * 30 + [[10, 10]] * 2)
+    for seed in range(20):
+        test = choose_groups(counts, np.random.default_rng(seed).random(32), 0.2)
+        assert test[-2:].sum() == 1
+        assert counts[test].sum() == pytest.approx(0.2 * counts.sum(), abs=20)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -75,12 +108,19 @@ def test_group_split_leaves_groups_on_both_sides(seed):
     assert 0 < test.sum() < 100
 
 
+def test_of_two_cuts_the_nearer_one_is_taken():
+    assert lowest(np.array([1, 2, 2, 2, 3]), 0.5).sum() == 1
+    assert lowest(np.array([1, 2, 2, 2, 3]), 0.55).sum() == 4
+    assert not lowest(np.ones(3), 0.5).any()
+
+
 @pytest.mark.parametrize(
     ("times", "test_size", "expected"),
     [
         ([3, 1, 4, 2], 0.25, [4]),
         ([3, 1, 4, 2], 0.5, [3, 4]),
         ([1, 2, 3, 3, 3], 0.2, [3, 3, 3]),  # ties stay together
+        ([1, 2, 2, 2, 3], 0.4, [3]),  # .2 is nearer than .8
         ([1, 1, 1, 2], 0.75, [2]),  # as nothing would be left to train on
         ([1, 1, 1, 2], 0.001, [2]),
         (["2024-01", "2023-12", "2024-02"], 0.3, ["2024-02"]),
@@ -117,12 +157,12 @@ def test_table_that_cannot_be_split_so_is_refused(values, split, expected):
 def test_folds_split_as_prepare_does(split):
     frame = fruit(90).sort_values("picked", ignore_index=True)
     column = {"group": "seeds", "time": "picked"}.get(split)
-    found = list(folds(frame, frame["ripe"], params_of(prepare={"split": split, "column": column})))
+    found = list(folds(frame, params_of(prepare={"split": split, "column": column})))
     assert len(found) == 3
     for fit, held_out in found:
         assert set(fit).isdisjoint(held_out)
         if split == "time":
-            assert frame["picked"][fit].max() <= frame["picked"][held_out].min()
+            assert frame["picked"][fit].max() < frame["picked"][held_out].min()
         else:
             assert len(fit) + len(held_out) == 90
         if split == "group":
@@ -138,7 +178,7 @@ def test_folds_split_as_prepare_does(split):
         ("stratified", 8, "only 2 rows of class 'no'"),
         ("random", 2, "only 2 rows"),
         ("group", 8, "only 2 groups in 'farm'"),
-        ("time", 3, "only 2 rows"),
+        ("time", 6, "only 1 times after the first in 'farm'"),
     ],
 )
 def test_too_few_rows_for_the_folds_are_refused(split, rows, expected):
@@ -147,7 +187,7 @@ def test_too_few_rows_for_the_folds_are_refused(split, rows, expected):
     frame = pd.DataFrame({"farm": np.arange(8) % 2, "ripe": target}).head(rows)
     chosen = params_of(prepare={"split": split, "column": column})
     with pytest.raises(UserError) as caught:
-        list(folds(frame, frame["ripe"], chosen))
+        list(folds(frame, chosen))
     assert f"train.folds is 3, but the train split has {expected}; use fewer" in str(caught.value)
 
 

@@ -407,11 +407,12 @@ def test_too_many_waiting_rows_are_refused(client: Client, monkeypatch):
     scorer = client.service.batcher.scorer
     monkeypatch.setattr(client.service.batcher, "max_rows", 100)
     monkeypatch.setattr(
-        client.service.batcher, "scorer", lambda columns: released.wait(10) and scorer(columns)
+        client.service.batcher, "scorer", lambda columns: released.wait(60) and scorer(columns)
     )
     with concurrent.futures.ThreadPoolExecutor(40) as pool:
         asked = [pool.submit(client.predict, [client.row] * 20) for _ in range(20)]
         while client.service.batcher.waiting_rows < 100:
+            assert not all(one.done() for one in asked), asked[0].result()
             time.sleep(0.01)
         assert client.predict([client.row] * 20).status == 503
         assert client.ask("GET", "/health").status == 200

@@ -10,7 +10,7 @@ import pytest
 
 from src.shared import champion
 from src.shared.errors import UserError
-from src.shared.paths import METRICS
+from src.shared.paths import METRICS, SLICES
 from tests.dvc_runs import commit, git
 
 STRICT = "{min: 0.9, max_drop: 0.02}"
@@ -73,6 +73,20 @@ def of(revision: str) -> str:
     found = champion.find(revision)
     assert found
     return found.commit
+
+
+@pytest.mark.parametrize(("worst", "passed"), [(0.85, True), (0.75, False)])
+def test_a_model_that_missed_a_bound_on_slices_is_no_champion(folder, worst, passed):
+    settings = "{min: 0.9, slice_min: 0.8}}\nevaluate: {slice_rows: 30"
+    good = add(folder, 0.95, settings)
+    found = {"value": worst, "low": None, "high": None, "note": ""}
+    small, large = (
+        {"name": "a", "column": "a", "rows": rows, "metrics": {"accuracy": one}, "undefined": []}
+        for rows, one in ((29, found | {"value": 0.1}), (30, found))
+    )
+    (folder / SLICES).write_text(json.dumps([small, large]))
+    second = add(folder, 0.96, settings)
+    assert of(second) == (second if passed else good)
 
 
 def test_the_champion_is_the_last_model_that_passed(folder):
