@@ -242,7 +242,7 @@ def _parse(path: Path) -> dict[str, Any]:
 
 
 def _loosened(run: Run, old: dict[str, Any], new: dict[str, Any]) -> Sequence[Loosened]:
-    """Return what the workflow has found; on a desk the settings alone are compared."""
+    """Return what a run has found; on a desk the settings alone are compared."""
     return loosened.settings(old, new) if run.loosened is None else run.loosened
 
 
