@@ -73,7 +73,7 @@ schema: $(PIPELINE) ## propose data/schema.yaml from the data
 plots: $(PIPELINE) ## draw the plots into dvc_plots/index.html
 	@$(PY) -m dvc plots show
 
-predict: $(PIPELINE) ## score a table: INPUT=rows.csv OUTPUT=scores.parquet (REVISION=model@v1.0.0)
+predict: $(PIPELINE) ## score a table: INPUT=rows.csv OUTPUT=scores.parquet
 	@$(PY) -m src.predict
 
 REPORT := src.report
