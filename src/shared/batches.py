@@ -28,7 +28,7 @@ from src.shared.paths import SCHEMA
 from src.shared.sidecar import Feature, Sidecar
 
 ROWS = 100_000  # of a Parquet file that are read at once
-LARGEST = 1e300  # as the service has it
+LARGEST = 1e300  # from here on a number counts as not finite
 KINDS: dict[str, Kind] = {
     "numeric": "number",
     "boolean": "boolean",
@@ -64,7 +64,7 @@ class Batch:
     Attributes:
         file: the name of their file.
         rows: the number of each in it, from 1, shape (rows,).
-        frame: the features, as the service makes them: floats for numbers and booleans with NaN
+        frame: the features: floats for numbers and booleans with NaN
             for missing, datetime64 with NaT, and objects with None; shape (rows, features).
         key: the columns that say which row is which.
         rejected: rows with a field that cannot be read; the others are the batch.
