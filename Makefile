@@ -52,11 +52,14 @@ $(NEW:%=%.dvc): | $(PIPELINE)
 data/schema.yaml: | $(DATA) $(PIPELINE)
 	@$(PY) -m src.schema
 
+# The tests run side by side, so each takes one core.
+PYTEST = OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist worksteal
+
 test: lint ## lint, then run every test
-	@$(PY) -m pytest -n auto --dist worksteal
+	@$(PYTEST)
 
 unit: $(DEV) ## run the tests that need no DVC, in seconds
-	@$(PY) -m pytest -n auto --dist worksteal -m "not slow" tests/pipeline
+	@$(PYTEST) -m "not slow" tests/pipeline
 
 lint: $(DEV) ## check style, format and types
 	@$(PY) -m ruff check
