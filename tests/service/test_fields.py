@@ -1,13 +1,15 @@
-"""One table of odd fields, read by all who read fields: the pipeline, the service."""
+"""One table of odd fields, read by all who read fields: the pipeline, the service, make predict."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 
 from src.service.requests import Checker, RequestError
-from src.shared import columns, fields
+from src.shared import batches, columns, fields
 from src.shared.fields import Format, Kind
 from src.shared.sidecar import Feature
 
@@ -69,6 +71,32 @@ def test_service_reads_csv_as_the_pipeline_does(feature: Any, kind: Kind, decima
         if expected in (float("inf"), float("-inf")):  # no client may send them
             expected = "refused"
         assert found == expected, text
+
+
+@pytest.mark.parametrize("decimal", [".", ","])
+@pytest.mark.parametrize(
+    ("feature", "kind"),
+    [("categorical", "text"), ("numeric", "number"), ("boolean", "boolean"), ("date", "date")],
+)
+def test_tables_to_score_are_read_as_the_pipeline_does(
+    tmp_path: Path, feature: Any, kind: Kind, decimal: str
+):
+    form = Format(";", decimal, missing=tuple(MISSING))
+    known: Any = SimpleNamespace(
+        features=[Feature("x", feature, "")], categories={}, form=form, key=["id"]
+    )
+    lines = [f'yes;"{text}";{at}' for at, text in enumerate(TEXTS)]
+    path = tmp_path / "odd.csv"
+    path.write_text("\n".join(["target; x;id", *lines]), encoding="utf-8")
+    (batch,) = batches.read(batches.find(str(path)), known, lambda size: None)
+    found: dict[int, Any] = dict(zip(batch.rows, batch.frame["x"].tolist(), strict=True))
+    found |= {one.row: "refused" for one in batch.rejected}
+    assert len(found) == len(TEXTS)
+    for row, text in enumerate(TEXTS, start=1):
+        expected = one(text, kind, decimal)
+        if expected in (float("inf"), float("-inf")):  # as the service has it
+            expected = "refused"
+        assert (None if pd.isna(found[row]) else found[row]) == expected, text
 
 
 @pytest.mark.parametrize(
