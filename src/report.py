@@ -268,7 +268,8 @@ def metric_blocks(
     else:
         yield say("The champion is the model of commit {}.", code(rival.commit[:10]))
         if notes:
-            yield from (f"This model was {note}." for note in notes)
+            said = (f"this model was {one}" if one.startswith("compared") else one for one in notes)
+            yield from (f"{one[:1].upper()}{one[1:]}." for one in said)
         elif _test_split(revisions.read_yaml_at(rival.place, DVC_LOCK)) != _test_split(
             pipeline.read_lock()
         ):

@@ -58,14 +58,14 @@ def find(revision: str) -> Found:
             return Found(found, "; ".join(told))
         if word is None:
             first = first or found
-            told.append(f"not confirmed: {found.commit[:10]}, as nobody has its predictions")
+            told.append(f"nobody has the predictions of {found.commit[:10]}")
         else:
             told.append(f"not the champion: {found.commit[:10]}, whose predictions give other "
                         "metrics than it holds")  # fmt: skip
         wrong.add(found.commit)
     if first:
-        why = "; ".join(told)
-        return Found(first, f"the champion {first.commit[:10]} is taken on Git's word alone: {why}")
+        note = f"compared with {first.commit[:10]}, which is taken on Git's word alone: "
+        return Found(first, note + "; ".join(told))
     raise UserError(f"no champion that main confirmed: {'; '.join(told)}; run main's workflow")
 
 
