@@ -221,7 +221,7 @@ def test_a_model_that_main_did_not_push_is_no_champion(folder, monkeypatch, caps
     model(range(20))
     out = check(monkeypatch, capsys)[2]
     assert f"the champion's metrics are those of {good}" in out
-    assert "as nobody has its predictions" in out
+    assert "nobody has the predictions of " in out
 
 
 def test_where_nobody_has_predictions_gits_word_is_taken_and_that_is_said(
