@@ -42,6 +42,7 @@ QUICK: dict[str, Any] = {
     "estimator": "sklearn.ensemble.HistGradientBoostingClassifier",
     "arguments": {"max_iter": 10},
     "folds": 2,
+    "leave_out": [],
     "seed": 42,
 }
 SMALL = 100_000  # rows up to which stages that are compared with nothing run five times, not once

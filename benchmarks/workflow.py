@@ -30,6 +30,7 @@ QUICK_TEST = "def test_nothing() -> None:\n    assert True\n"
 QUICK_MODEL = f"""train:
   estimator: {MODEL}
   folds: 2
+  leave_out: []
   seed: 42
 
 """
