@@ -170,7 +170,8 @@ def main() -> None:
     kept = earlier == 0 if made == "drop" else np.ones(len(table), dtype=bool)
     if data.drop_rare_classes:
         kept &= ~find_rare(table, kept, data.target, data.drop_rare_classes)
-    table, hashes, earlier = _filter(table, kept), hashes[kept], earlier[kept]
+    if not kept.all():
+        table, hashes, earlier = _filter(table, kept), hashes[kept], earlier[kept]
     if len(table) < 2:
         raise UserError(f"{path.as_posix()}: has {len(table)} row to split, where two are needed")
     if made == "together" and np.count_nonzero(earlier == 0) < 2:
