@@ -126,7 +126,7 @@ def _read_csv(path: Path, drop: list[str], form: Format, kinds: Kinds) -> pa.Tab
                 if kinds.get(name) in ("whole", "number"):
                     zeros[name] += columns.count(texts[name], fields.LEADING_ZERO)
     except (UnicodeError, pa.ArrowInvalid) as error:
-        if "CSV parse error: Expected" in str(error):
+        if re.search(r"CSV parse error: (Row #\d+: )?Expected", str(error)):
             deque(lines.rows_of(path, form), maxlen=0)  # which names the line
         if isinstance(error, UnicodeError):
             raise lines.other_encoding(path, form, "header") from None

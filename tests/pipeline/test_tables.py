@@ -126,6 +126,19 @@ def test_csv_that_cannot_be_read_is_refused(csv, content, expected):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_ragged_line_is_named_however_many_threads_read(csv, threads):
+    """With one thread PyArrow words it otherwise."""
+    before = pa.cpu_count()
+    csv.write_text("a,b\n1,2\n3\n")
+    try:
+        pa.set_cpu_count(threads)
+        with pytest.raises(UserError, match="line 3 has 1 fields, the header has 2: 3"):
+            raw.read_raw(csv)
+    finally:
+        pa.set_cpu_count(before)
+
+
 def parquet_of(path: Path) -> bytes:
     write_table(path, fruit())
     return path.read_bytes()
