@@ -123,17 +123,21 @@ lock:: $(DEV) ## renew requirements/*.txt from pyproject.toml
 $(PIPELINE) $(DEV): $(REMOTE)
 $(DEV): $(GROUPS:%=requirements/%.txt)
 
+# Wheels only: to build a package runs its code, with all that this account may. DVC's reader of
+# configurations (hydra-core, omegaconf) needs one that has no wheel.
+WHEELS := --only-binary :all: --no-binary antlr4-python3-runtime
+
 # Old stamps go first: an install that is interrupted leaves none, and the next make starts anew.
 .venv/%.stamp: requirements/%.txt $(if $(filter yes,$(SOUND)),,venv)
 	@echo "Installing $(filter requirements/%,$^) into .venv (with pip: a minute or two)"
 	@rm -f .venv/*.stamp
 	@if command -v uv >/dev/null; then \
 		uv pip install --quiet --python $(BIN)/python --compile-bytecode \
-			--require-hashes $(patsubst %,-r %,$(filter requirements/%,$^)); \
+			$(WHEELS) --require-hashes $(patsubst %,-r %,$(filter requirements/%,$^)); \
 	else \
 		$(BIN)/python -m ensurepip >/dev/null && \
 		$(BIN)/python -m pip --disable-pip-version-check install --quiet --compile \
-			--require-hashes $(patsubst %,-r %,$(filter requirements/%,$^)); \
+			$(WHEELS) --require-hashes $(patsubst %,-r %,$(filter requirements/%,$^)); \
 	fi
 	@touch $(if $(filter %/dev.txt,$<),$(PIPELINE)) $@
 

@@ -7,7 +7,7 @@ test: $(ESTIMATORS)
 
 $(ESTIMATORS): requirements/estimators.txt | $(DEV)
 	@rm -rf $(@D)
-	@$(PY) -m uv pip install --quiet --target $(@D) --no-deps --require-hashes -r $<
+	@$(PY) -m uv pip install --quiet --target $(@D) --no-deps $(WHEELS) --require-hashes -r $<
 	@touch $@
 
 # The plug-in of each remote, and a server for Google's, in a folder of their own for their tests.
@@ -16,7 +16,7 @@ test: $(REMOTES)
 
 $(REMOTES): $(patsubst %,requirements/%.txt,azure gcs ssh servers) | $(DEV)
 	@rm -rf $(@D)
-	@$(PY) -m uv pip install --quiet --target $(@D) --no-deps --require-hashes $(^:%=-r %)
+	@$(PY) -m uv pip install --quiet --target $(@D) --no-deps $(WHEELS) --require-hashes $(^:%=-r %)
 	@touch $@
 
 # The plug-in of each remote, on top of the pipeline's packages; the template's tools, on top of all.
