@@ -11,7 +11,7 @@ import re
 import sys
 
 from src import card
-from src.delivery.docker import docker, inspect, project, python
+from src.delivery.docker import docker, inspect, project
 from src.shared import errors, files, provenance, sidecar
 from src.shared.errors import UserError
 from src.shared.git import git
@@ -42,10 +42,9 @@ def build(repository: str) -> str:
     card.write()
     commit = git("rev-parse", "HEAD")
     name = f"{repository}:{commit}"
-    # For an engine that needs, say, a mirror of the base image or a network of its own.
+    # For an engine that needs, say, a network of its own.
     more = os.environ.get("DOCKER_BUILD_FLAGS", "").split()
     arguments = {"COMMIT": commit, "MODEL": model, "VERDICT": files.md5(VERDICTS)}
-    arguments["PYTHON"] = f"python:{python()}-slim"
     flags = [f"--build-arg={key}={value}" for key, value in arguments.items()]
     docker("build", *flags, *more, "--tag", name, ".", show=True)
     return name

@@ -1,3 +1,5 @@
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -16,3 +18,11 @@ def test_no_image_is_built_of_what_git_does_not_name(
     Path("dvc.lock").write_text("stages:\n  train:\n    outs: []\n")
     with pytest.raises(UserError, match=r"models/model.json: not the file that dvc\.lock names"):
         image.build("name")
+
+
+def test_base_image_is_the_oldest_python_for_which_the_locks_are() -> None:
+    """Dependabot renews the last number; the others change with pyproject.toml."""
+    facts = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
+    oldest = facts["project"]["requires-python"].split(",")[0].removeprefix(">=")
+    dockerfile = Path("Dockerfile").read_text(encoding="utf-8")
+    assert re.search(rf"^FROM python:{re.escape(oldest)}\.\d+-slim ", dockerfile, re.MULTILINE)
