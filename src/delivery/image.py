@@ -11,6 +11,7 @@ import re
 import sys
 
 from src import card
+from src.delivery import sbom
 from src.delivery.docker import docker, inspect, project
 from src.shared import errors, files, provenance, sidecar
 from src.shared.errors import UserError
@@ -47,6 +48,7 @@ def build(repository: str) -> str:
     arguments = {"COMMIT": commit, "MODEL": model, "VERDICT": files.md5(VERDICTS)}
     flags = [f"--build-arg={key}={value}" for key, value in arguments.items()]
     docker("build", *flags, *more, "--tag", name, ".", show=True)
+    sbom.write(commit, model)
     return name
 
 
@@ -88,6 +90,7 @@ def publish(repository: str) -> str:
                 f"{name}: exists with another model than models/model.json; make a new commit"
             )
         print(f"{name}: exists already; nothing to build", file=sys.stderr)
+        sbom.write(git("rev-parse", "HEAD"), model)
     else:
         build(repository)
         docker("push", name, show=True)
