@@ -124,8 +124,15 @@ def split_hashes(table: pa.Table, hashes: Hashes, earlier: np.ndarray, settings:
     elif settings.data.key:
         hashes = hash_rows(table.select(settings.data.key))
     elif prepare.duplicates == "keep":
-        hashes = mixed(hashes, earlier)  # else equal rows would be in one split
+        # Else equal rows would be in one split; those that stand first are as without repeats.
+        hashes = np.where(earlier > 0, mixed(hashes, earlier), hashes)
     return mixed(hashes, prepare.seed)
+
+
+def unite(test: Mask, hashes: Hashes) -> Mask:
+    """Put rows of equal hashes on the side of the first, where a split does not go by hashes."""
+    _, first, row = np.unique(hashes, return_index=True, return_inverse=True)
+    return np.asarray(test[first][row])
 
 
 def main() -> None:
@@ -163,12 +170,15 @@ def main() -> None:
     kept = earlier == 0 if made == "drop" else np.ones(len(table), dtype=bool)
     if data.drop_rare_classes:
         kept &= ~find_rare(table, kept, data.target, data.drop_rare_classes)
-    table, hashes, earlier = _filter(table, kept), hashes[kept], earlier[kept]
+    if not kept.all():
+        table, hashes, earlier = _filter(table, kept), hashes[kept], earlier[kept]
     if len(table) < 2:
         raise UserError(f"{path.as_posix()}: has {len(table)} row to split, where two are needed")
     if made == "together" and np.count_nonzero(earlier == 0) < 2:
         raise UserError(f"{path.as_posix()}: all rows are equal; a split needs two that differ")
     test = splits.choose_test(table, split_hashes(table, hashes, earlier, settings), settings)
+    if made == "together" and earlier.any():
+        test = unite(test, hashes)
     table = tables.mark_gaps(table)
     with files.replacing(TRAIN, TEST) as drafts:
         for draft, mask in zip(drafts, (~test, test), strict=True):

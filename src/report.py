@@ -107,7 +107,7 @@ def headline(run: Run, verdicts: list[Verdict]) -> Iterator[Block]:
     else:
         yield Heading("❔ Not judged", 1)
         yield "The gate has not judged this model."
-    if not run.trained:
+    if not run.trained and "train" not in run.seconds:
         yield Markdown("**The model was not trained** in this run.")
 
 

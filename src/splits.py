@@ -28,6 +28,7 @@ Folds = Iterator[tuple[np.ndarray, np.ndarray]]
 
 # Groups times classes up to which a group split balances the classes: they fill 400 MB.
 MOST = 50_000_000
+FEW = 100  # groups of which one has more than 1 % of the rows
 
 
 @dataclass(frozen=True)
@@ -233,12 +234,14 @@ def choose_groups(counts: np.ndarray, at: np.ndarray, share: float) -> Mask:
     classes = counts / counts.sum(axis=0) / np.sqrt(counts.shape[1])
     parts = np.column_stack([size, classes])[order]
     left = share * parts.sum(axis=0) - parts[taken].sum(axis=0)
-    free = np.flatnonzero(~taken & ~kept)
-    for one in (*free, *free):  # in the second round some that were taken give way to others
-        part = -parts[one] if taken[one] else parts[one]
-        if part @ part < 2 * part @ left:  # |left - part| < |left|
+    squares = (parts**2).sum(axis=1)
+    # Among few groups one alone may be more than should change sides when others are added: there
+    # balance goes first, and in a second round some that were taken give way to others.
+    for one in np.tile(np.flatnonzero(~taken & ~kept), 2 if len(order) < FEW else 1):
+        sign = -1 if taken[one] else 1
+        if squares[one] < 2 * sign * (parts[one] @ left):  # it brings the shares nearer
             taken[one] = not taken[one]
-            left -= part
+            left -= sign * parts[one]
     chosen = np.zeros(len(order), dtype=bool)
     chosen[order] = taken
     return chosen
@@ -251,7 +254,9 @@ def whole_groups_folds(frame: "pd.DataFrame", settings: Params) -> Folds:
     groups, count = frame[settings.prepare.column], settings.train.folds
     require(count, groups.nunique(), f"groups in '{groups.name}'")
     # In a regression all rows are of one class, which leaves the size.
-    classes = 0 * groups.index if settings.task == "regression" else frame[settings.data.target]
+    classes = groups.notna() if settings.task == "regression" else frame[settings.data.target]
+    largest = classes.value_counts()
+    require(count, int(largest.iloc[0]), f"rows of class '{largest.index[0]}', the largest")
     shuffled = StratifiedGroupKFold(count, shuffle=True, random_state=settings.train.seed)
     return shuffled.split(frame, classes, groups)
 

@@ -6,6 +6,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from src import splits
 from src.shared.duplicates import earlier_equals
 from src.shared.hashes import hash_rows
 from src.shared.paths import TEST, TRAIN
@@ -166,6 +167,28 @@ def test_equal_rows_stand_where_it_is_said(project, run, duplicates, both):
     run("prepare")
     parts = [set(map(tuple, read_split(path).astype(str).to_numpy())) for path in (TRAIN, TEST)]
     assert bool(parts[0] & parts[1]) is both
+
+
+def test_equal_rows_are_together_in_a_split_by_place_as_well(project, run, monkeypatch):
+    def every_other(table: pa.Table, *_: object) -> np.ndarray:
+        return np.arange(len(table)) % 2 == 0
+
+    own = splits.Split(every_other, splits.random_folds)
+    monkeypatch.setitem(splits.SPLITS, "systematic", own)
+    table, choice = fruit(100), {"split": "systematic", "duplicates": "together"}
+    project(table=pd.concat([table, table[1:6:2]]), prepare=choice)
+    assert run("prepare").status == 0
+    assert [len(read_split(path)) for path in (TRAIN, TEST)] == [53, 50]  # not 51 and 52
+
+
+def test_rows_stay_when_the_answer_about_repeats_changes(project, run):
+    table = fruit(300)
+    tested = []
+    for duplicates in ("keep", "together"):
+        project(table=pd.concat([table, table.head(2)]), prepare={"duplicates": duplicates})
+        run("prepare")
+        tested.append(set(read_split(TEST)["picked"].astype(str) + read_split(TEST)["colour"]))
+    assert len(tested[0] ^ tested[1]) <= 6
 
 
 @pytest.mark.parametrize("split", SPLITS[:3], ids=lambda split: split["split"])

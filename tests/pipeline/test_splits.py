@@ -102,6 +102,22 @@ def test_a_class_of_two_groups_is_on_both_sides():
         assert counts[test].sum() == pytest.approx(0.2 * counts.sum(), abs=20)
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_groups_stay_when_they_grow(seed):
+    """By 10 % of the rows; one of 200 groups has half a percent of them."""
+    random = np.random.default_rng(seed)
+    sizes, shares = random.poisson(20, 200) + 1, random.beta(1, 2, 200)
+    counts, more = (
+        np.column_stack([ripe, rows - ripe])
+        for rows in (sizes, random.multinomial(sizes.sum() // 10, sizes / sizes.sum()))
+        for ripe in [random.binomial(rows, shares)]
+    )
+    at = random.random(200)
+    before, after = choose_groups(counts, at, 0.2), choose_groups(counts + more, at, 0.2)
+    assert sizes[before != after].sum() <= 0.02 * sizes.sum()
+    assert np.abs(counts[before].sum(axis=0) / counts.sum(axis=0) - 0.2).max() < 0.04
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_group_split_leaves_groups_on_both_sides(seed):
     test = chosen(["a"] + ["b"] * 99, split="group", column="x", seed=seed)
@@ -189,6 +205,13 @@ def test_too_few_rows_for_the_folds_are_refused(split, rows, expected):
     with pytest.raises(UserError) as caught:
         list(folds(frame, chosen))
     assert f"train.folds is 3, but the train split has {expected}; use fewer" in str(caught.value)
+
+
+def test_classes_too_small_for_folds_of_groups_are_refused():
+    frame = pd.DataFrame({"farm": range(6), "target": ["a", "a", "b", "b", "c", "c"]})
+    chosen = params_of("multiclass", prepare={"split": "group", "column": "farm"})
+    with pytest.raises(UserError, match=r"only 2 rows of class '.', the largest; use fewer folds"):
+        list(folds(frame, chosen))
 
 
 @pytest.mark.parametrize(
