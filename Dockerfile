@@ -1,7 +1,9 @@
 # The service with the model of one commit: `make image`. Models come from the pipeline, not from here.
-ARG PYTHON=python:3.11-slim
+# The oldest Python of pyproject.toml, which the locks are for. Dependabot reads a tag that stands in
+# FROM, not in ARG.
+FROM python:3.11.14-slim AS base
 
-FROM ${PYTHON} AS packages
+FROM base AS packages
 RUN python3 -m venv /app/.venv
 COPY requirements/serve.txt .
 # The packages' own tests are a third of their size, and would be compiled and shipped for nothing.
@@ -12,7 +14,7 @@ RUN /app/.venv/bin/python -m pip --disable-pip-version-check install --quiet --n
 COPY src /app/src
 RUN /app/.venv/bin/python -m compileall -q -j 0 /app
 
-FROM ${PYTHON}
+FROM base
 COPY --from=packages /app /app
 COPY models/model.joblib models/model.json models/README.md /app/models/
 COPY metrics/evaluate/metrics.json /app/metrics/evaluate/

@@ -123,7 +123,8 @@ lock:: $(DEV) ## renew requirements/*.txt from pyproject.toml
 $(PIPELINE) $(DEV): $(REMOTE)
 $(DEV): $(GROUPS:%=requirements/%.txt)
 
-# Wheels only, so that no package runs code while it is installed; but for the one that has none.
+# Wheels only, so that no package runs code while it is installed; but for the one that has none,
+# of which an older pip warns at length (twice quiet: errors only).
 WHEELS := --only-binary :all: --no-binary antlr4-python3-runtime
 
 # Old stamps go first: an install that is interrupted leaves none, and the next make starts anew.
@@ -135,7 +136,7 @@ WHEELS := --only-binary :all: --no-binary antlr4-python3-runtime
 			$(WHEELS) --require-hashes $(patsubst %,-r %,$(filter requirements/%,$^)); \
 	else \
 		$(BIN)/python -m ensurepip >/dev/null && \
-		$(BIN)/python -m pip --disable-pip-version-check install --quiet --compile \
+		$(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet --compile \
 			$(WHEELS) --require-hashes $(patsubst %,-r %,$(filter requirements/%,$^)); \
 	fi
 	@touch $(if $(filter %/dev.txt,$<),$(PIPELINE)) $@

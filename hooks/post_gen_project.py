@@ -93,6 +93,10 @@ def set_positive() -> None:
 
 def tidy() -> None:
     """Remove what this project has no use for."""
+    if ANSWERS["parts"] != "everything":  # there is no base image to renew
+        bot = Path(".github/dependabot.yml")
+        text = bot.read_text(encoding="utf-8").partition("  - package-ecosystem: docker")[0]
+        bot.write_text(text, encoding="utf-8", newline="\n")
     for path in (*map(Path, unused()), *Path().rglob("__pycache__")):
         if path.is_dir():
             shutil.rmtree(path)

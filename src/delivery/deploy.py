@@ -11,6 +11,7 @@ this uses the `docker` command, so the engine may be on another machine (DOCKER_
 import os
 import re
 import secrets
+import subprocess
 import sys
 import time
 
@@ -46,8 +47,9 @@ def deploy(image: str, environment: str, port: int, limit: float, memory: str) -
         Whether anything changed; nothing does if the image serves already.
 
     Raises:
-        UserError: another service has the port, the image cannot be pulled, no gate has passed its
-            model, or its service is not ready in time. The old container serves on.
+        UserError: another service has the port, the image's attestation does not hold, the image
+            cannot be pulled, no gate has passed its model, or its service is not ready in time.
+            The old container serves on.
     """
     require(image, environment)
     labels = {"service": service(environment), "serves": f"{image} on port {port}"}
@@ -61,6 +63,7 @@ def deploy(image: str, environment: str, port: int, limit: float, memory: str) -
         return False
     if not serving:
         _require_port(port, labels["service"])
+        require_attested(image)
         docker("pull", "--quiet", image)
         require_passed(image)
         name = f"--name={labels['service']}-{secrets.token_hex(4)}"
@@ -111,6 +114,34 @@ def require_passed(image: str) -> str:
             f"{image}: does not say that a gate has passed its model; build it by `make publish`"
         )
     return str(labels["model.sha256"])
+
+
+def require_attested(image: str) -> None:
+    """Check by GitHub's `gh` that an image of ghcr.io comes from its repository's workflow.
+
+    Images of private repositories, and those pushed by hand, have no attestation; one line says so.
+
+    Raises:
+        UserError: it has an attestation that does not hold, or GitHub did not answer.
+    """
+    registry, owner, *name = image.partition("@")[0].split("/")
+    if registry != "ghcr.io" or not name:
+        return  # cd.yml attests images of ghcr.io only
+    try:
+        command = ["gh", "attestation", "verify", f"oci://{image}", "--repo", f"{owner}/{name[0]}"]
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", check=False
+        )
+    except FileNotFoundError:
+        print("attestation: not checked, as `gh` is not installed", file=sys.stderr)
+        return
+    if done.returncode == 4:  # the code of `gh` for this
+        print("attestation: not checked; run `gh auth login` or set GH_TOKEN", file=sys.stderr)
+    elif re.search("no attestations found|HTTP 404", done.stderr, re.IGNORECASE):
+        print("attestation: not checked, as GitHub has none of this image", file=sys.stderr)
+    elif done.returncode:
+        reason = " ".join(done.stderr.split())[-300:]
+        raise UserError(f"{image}: the check of its attestation failed: {reason}")
 
 
 def service(environment: str) -> str:

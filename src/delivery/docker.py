@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 import tomllib
@@ -58,15 +57,5 @@ def inspect(name: str) -> dict[str, Any]:
 
 def project() -> str:
     """Return the project's name, which its images and containers bear."""
-    return str(_facts()["name"]).lower()
-
-
-def python() -> str:
-    """Return the oldest Python that the project supports, such as 3.11."""
-    oldest = re.search(r">=\s*(3\.\d+)", _facts()["requires-python"])
-    return oldest[1] if oldest else "3.11"
-
-
-def _facts() -> dict[str, Any]:
     content = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
-    return dict(content["project"])
+    return str(content["project"]["name"]).lower()

@@ -11,7 +11,8 @@ import re
 import sys
 
 from src import card
-from src.delivery.docker import docker, inspect, project, python
+from src.delivery import sbom
+from src.delivery.docker import docker, inspect, project
 from src.shared import errors, files, provenance, sidecar
 from src.shared.errors import UserError
 from src.shared.git import git
@@ -42,12 +43,12 @@ def build(repository: str) -> str:
     card.write()
     commit = git("rev-parse", "HEAD")
     name = f"{repository}:{commit}"
-    # For an engine that needs, say, a mirror of the base image or a network of its own.
+    # For an engine that needs, say, a network of its own.
     more = os.environ.get("DOCKER_BUILD_FLAGS", "").split()
     arguments = {"COMMIT": commit, "MODEL": model, "VERDICT": files.md5(VERDICTS)}
-    arguments["PYTHON"] = f"python:{python()}-slim"
     flags = [f"--build-arg={key}={value}" for key, value in arguments.items()]
     docker("build", *flags, *more, "--tag", name, ".", show=True)
+    sbom.write(commit, model)
     return name
 
 
@@ -89,6 +90,7 @@ def publish(repository: str) -> str:
                 f"{name}: exists with another model than models/model.json; make a new commit"
             )
         print(f"{name}: exists already; nothing to build", file=sys.stderr)
+        sbom.write(git("rev-parse", "HEAD"), model)
     else:
         build(repository)
         docker("push", name, show=True)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -202,6 +203,7 @@ def test_container_has_limits(monkeypatch):
     monkeypatch.setattr(deploy, "docker", engine)
     monkeypatch.setattr(docker, "docker", engine)
     monkeypatch.setenv("MEMORY", "700m")
+    monkeypatch.setenv("PATH", "")  # no `gh`, which would ask GitHub for the image
     assert deploy.deploy(IMAGE, "staging", *deploy.settings())
     (started,) = (arguments for arguments in ran if arguments[0] == "run")
     assert {"--memory=700m", "--memory-swap=700m", "--pids-limit=512"} < set(started)
@@ -209,6 +211,60 @@ def test_container_has_limits(monkeypatch):
     assert started[-1] == IMAGE
     monkeypatch.delenv("MEMORY")
     assert deploy.settings() == (8000, 60, "2g")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell script")
+@pytest.mark.parametrize(
+    ("status", "says", "told"),
+    [
+        (0, "", ""),
+        (4, "To get started, run gh auth login", "not checked; run `gh auth login`"),
+        (1, "Error: no attestations found for subject: sha256:1", "GitHub has none of this image"),
+        (1, "HTTP 404: Not Found", "GitHub has none of this image"),
+        (1, "X Verification failed", None),
+    ],
+)
+def test_attestation_is_checked_where_there_is_one(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    status: int,
+    says: str,
+    told: str | None,
+) -> None:
+    stand_in = tmp_path / "gh"
+    stand_in.write_text(
+        f"#!/bin/sh\necho \"$@\" >'{tmp_path}/asked'\necho '{says}' >&2\nexit {status}\n"
+    )
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    ran: list[str] = []
+
+    def engine(*arguments: str, **how: bool) -> str:
+        ran.append(arguments[0])
+        return ""
+
+    monkeypatch.setattr(deploy, "docker", engine)
+    if told is None:
+        with pytest.raises(UserError, match="check of its attestation failed: X Verification"):
+            deploy.deploy(IMAGE, "staging", *deploy.settings())
+        assert "pull" not in ran
+        assert "run" not in ran
+    else:
+        deploy.require_attested(IMAGE)
+        said = capsys.readouterr().err
+        assert said.count("\n") == bool(told)
+        assert told in said
+    asked = (tmp_path / "asked").read_text().strip()
+    assert asked == f"attestation verify oci://{IMAGE} --repo owner/name"
+
+
+def test_attestation_is_asked_for_only_where_it_can_be(monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "")
+    deploy.require_attested(IMAGE)
+    assert "`gh` is not installed" in capsys.readouterr().err
+    deploy.require_attested(IMAGE.replace("ghcr.io", "registry.example.org"))
+    assert capsys.readouterr().err == ""
 
 
 def test_missing_docker_is_told_in_one_line(tmp_path, monkeypatch):

@@ -23,7 +23,10 @@ PROGRAMS = {
     "mmdebstrap": "mmdebstrap",
     "/usr/sbin/sshd": "openssh-server",
 }
-BASE = "python:3.11-slim"
+DOCKERFILE = Path(__file__).parents[3] / "Dockerfile"
+BASE = next(
+    line.split()[1] for line in DOCKERFILE.read_text().splitlines() if line.startswith("FROM ")
+)
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 # The mirror that mmdebstrap takes by itself may be another than the machine's.
