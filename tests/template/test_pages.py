@@ -15,7 +15,7 @@ PARTS = {
     "pipeline": {"data.md", "extend.md"},
     "workflow": {"data.md", "extend.md", "ci.yml", "comment.yml"},
     "service": {"data.md", "extend.md", "workflow.md"},
-    "delivery": {"data.md", "extend.md", "workflow.md", "service.md", "cd.yml"},
+    "delivery": {"data.md", "extend.md", "workflow.md", "service.md", "cd.yml", "Dockerfile"},
 }
 OWNED = {f"{name}.md" for name in [*PARTS, "template", "commands", "benchmarks"]} | {
     "Dockerfile",
