@@ -99,6 +99,11 @@ def md5(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
+def cached(md5: str) -> Path:
+    """Return where DVC's cache has the file of a hash, if it does."""
+    return Path(".dvc/cache/files/md5", md5[:2], md5[2:])
+
+
 def recorded(record: Path) -> dict[str, str]:
     """Return what DVC has recorded in Git: for each file its MD5 hash.
 
@@ -135,7 +140,7 @@ def require_recorded(path: Path, record: Path, remedy: str) -> None:
     wanted = recorded(record).get(path.as_posix(), "")
     if md5(path) == wanted:
         return
-    cached = Path(".dvc/cache/files/md5", wanted[:2], wanted[2:])
-    if cached.is_file() and md5(cached) != wanted:  # DVC would take the file from there again
-        remedy = f"remove {cached.as_posix()}, then {remedy}"
+    kept = cached(wanted)
+    if kept.is_file() and md5(kept) != wanted:  # DVC would take the file from there again
+        remedy = f"remove {kept.as_posix()}, then {remedy}"
     raise UserError(f"{path.as_posix()}: not the file that {record.as_posix()} names; {remedy}")

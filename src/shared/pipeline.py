@@ -83,6 +83,13 @@ def stages_of(lock: dict[str, Any]) -> dict[str, Stage]:
     return _in_order(found, DVC_LOCK)
 
 
+def made(lock: dict[str, Any], path: Path) -> str | None:
+    """Return the hash of what a parsed dvc.lock says that a stage made; None if none did."""
+    name = path.as_posix()
+    stages = stages_of(lock).values()
+    return next((stage.outs[name] for stage in stages if name in stage.outs), None)
+
+
 def _in_order(stages: dict[str, Stage], path: Path) -> dict[str, Stage]:
     ordered: dict[str, Stage] = {}
     while left := {name: stage for name, stage in stages.items() if name not in ordered}:

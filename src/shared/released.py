@@ -1,11 +1,10 @@
 """What a release holds, such as model@v1.0.0: files that the dvc.lock of its commit names."""
 
-import logging
 import shutil
 import subprocess
 from pathlib import Path
 
-from src.shared import files, pipeline, revisions
+from src.shared import files, pipeline, revisions, store
 from src.shared.errors import UserError
 from src.shared.git import git
 from src.shared.paths import DVC_LOCK
@@ -31,12 +30,10 @@ def fetch(revision: str, path: Path, target: Path) -> None:
         known = False
     if not known:
         raise UserError(f"REVISION={revision}: no such release or commit in this clone")
-    stages = pipeline.stages_of(revisions.read_yaml(revision, DVC_LOCK.as_posix())).values()
-    md5 = next((one.outs[path.as_posix()] for one in stages if path.as_posix() in one.outs), None)
+    md5 = pipeline.made(revisions.read_yaml(revision, DVC_LOCK.as_posix()), path)
     if md5 is None:
         raise UserError(f"REVISION={revision}: its {DVC_LOCK} names no {path.as_posix()}")
-    cached = Path(".dvc/cache/files/md5", md5[:2], md5[2:])
-    if cached.exists():
+    if (cached := files.cached(md5)).exists():
         shutil.copyfile(cached, target)
     elif not _from_git(revision, f"data/remote/files/md5/{md5[:2]}/{md5[2:]}", target):
         _pull(md5, target)
@@ -58,15 +55,8 @@ def _from_git(revision: str, path: str, target: Path) -> bool:
 
 
 def _pull(md5: str, target: Path) -> None:
-    from dvc.repo import Repo
-    from dvc_data.hashfile.hash_info import HashInfo
-
-    logging.getLogger("dvc").setLevel(logging.ERROR)  # it warns of a file that nobody has
-    with Repo() as repo:
-        try:
-            repo.cloud.pull([HashInfo("md5", md5)])
-        except Exception as error:  # whatever the packages of a store raise
-            raise UserError(f"the default remote: {' '.join(str(error).split())[:200]}") from None
-        path = Path(repo.cache.local.oid_to_path(md5))
-        if path.exists():
-            shutil.copyfile(path, target)
+    path, failed = store.fetch(md5, [None])
+    if failed:
+        raise UserError(f"the default remote: {' '.join(failed[None].split())[:200]}")
+    if path.exists():
+        shutil.copyfile(path, target)

@@ -4,15 +4,14 @@ The predictions are a small file that `dvc.lock` of the rival's commit names by 
 taken from DVC's cache or a remote, and neither model is loaded.
 """
 
-import logging
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from src import splits
-from src.shared import files, pipeline, predictions, revisions
+from src.shared import files, pipeline, predictions, revisions, store
 from src.shared.params import Params
 from src.shared.paths import DVC_LOCK, PARAMS, PREDICTIONS
 from src.shared.predictions import UNIT
@@ -79,10 +78,10 @@ def _check_question(there: dict[str, Any], here: Params) -> None:
 
 def predictions_of(lock: dict[str, Any]) -> str:
     """Return the hash of the predictions that a dvc.lock names."""
-    for stage in pipeline.stages_of(lock).values():
-        if PREDICTIONS.as_posix() in stage.outs:
-            return stage.outs[PREDICTIONS.as_posix()]
-    raise IncomparableError(f"its {DVC_LOCK} names no {PREDICTIONS.as_posix()}")
+    md5 = pipeline.made(lock, PREDICTIONS)
+    if md5 is None:
+        raise IncomparableError(f"its {DVC_LOCK} names no {PREDICTIONS.as_posix()}")
+    return md5
 
 
 def fetch(md5: str) -> Path:
@@ -91,9 +90,9 @@ def fetch(md5: str) -> Path:
     Raises:
         IncomparableError: neither the cache nor a remote that this run can read has it.
     """
-    cached = Path(".dvc/cache/files/md5", md5[:2], md5[2:])
+    cached = files.cached(md5)
     if not cached.exists():
-        cached = _pull(md5, state.read().sources or _default_remote())
+        cached = _pull(md5, list(state.read().sources) or _default_remote())
     if files.md5(cached) != md5:
         raise IncomparableError(f"{cached.as_posix()} is damaged")
     return cached
@@ -103,24 +102,12 @@ def _default_remote() -> list[str]:
     return list(source.remotes(source.read_config(source.CONFIG, source.LOCAL)))[:1]
 
 
-def _pull(md5: str, remotes: Iterable[str]) -> Path:
-    from dvc.repo import Repo
-    from dvc_data.hashfile.hash_info import HashInfo
-
+def _pull(md5: str, remotes: Sequence[str]) -> Path:
     for name, value in VARIABLES.items():
         os.environ.setdefault(name, value)
-    logging.getLogger("dvc").setLevel(logging.ERROR)  # it warns of a file that nobody has
-    causes = []
-    with Repo() as repo:
-        path = Path(repo.cache.local.oid_to_path(md5))
-        for remote in remotes if not path.exists() else ():
-            try:
-                repo.cloud.pull([HashInfo("md5", md5)], remote=remote)
-            except Exception as error:  # whatever the packages of a store raise
-                causes.append(f"{remote}: {cause_of(str(error))}")
-            if path.exists():
-                return path
+    path, failed = store.fetch(md5, remotes)
     if path.exists():
         return path
+    causes = [f"{remote}: {cause_of(error)}" for remote, error in failed.items()]
     asked = "; ".join(causes) or ", ".join(["the cache", *remotes])
     raise IncomparableError(f"nobody has its predictions (asked: {asked})")
