@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from src.shared import errors, files, sidecar
+from src.shared.bounds import bounds_in_words
 from src.shared.errors import UserError, plain
 from src.shared.page import Block, Heading, Table, code, fenced, say, to_markdown
 from src.shared.paths import (
@@ -128,7 +129,7 @@ def evaluation(
     """Yield how good it is on rows that it was not trained on."""
     yield Heading("Evaluation")
     yield f"On the {rows} rows of the test split, which it was not trained on."
-    bounds = {one.get("metric"): _bound(one) for one in verdicts}
+    bounds = {one.get("metric"): bounds_in_words(one) for one in verdicts}
     yield Table(
         ("metric", "value", "95 % interval", "baseline", "bound of the gate"),
         [
@@ -163,12 +164,6 @@ def _estimate(found: dict[str, Any] | None) -> str:
         return "not defined"
     ends = _interval(found)
     return f"{found['value']:.4g} ({ends})" if ends else f"{found['value']:.4g}"
-
-
-def _bound(verdict: dict[str, Any]) -> str:
-    limits = {"≥": "min", "≤": "max", "slices ≥": "slice_min", "slices ≤": "slice_max"}
-    found = {sign: verdict.get(key) for sign, key in limits.items()}
-    return ", ".join(f"{sign} {limit:g}" for sign, limit in found.items() if limit is not None)
 
 
 def _interval(ends: dict[str, Any]) -> str:

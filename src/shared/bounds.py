@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def in_words(bounds: Mapping[str, Any], at_least: str = "≥", at_most: str = "≤") -> str:
+def bounds_in_words(bounds: Mapping[str, Any], at_least: str = "≥", at_most: str = "≤") -> str:
     """Say what a metric must reach; empty where it has no bound.
 
     Args:

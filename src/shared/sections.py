@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from src.shared import errors, pipeline, plots
+from src.shared.bounds import bounds_in_words
 from src.shared.errors import UserError
 from src.shared.loosened import Loosened
 from src.shared.page import Block, Heading, Markdown, Picture, Table, code, say, to_markdown
@@ -112,15 +113,7 @@ def metric_rows(known: Measured) -> Sequence[tuple[str, ...]]:
 
 def bound_of(verdict: Verdict | None) -> str:
     """Say what a metric must reach; empty where it has no bound."""
-    if not verdict:
-        return ""
-    limits = (
-        ("≥", verdict.min),
-        ("≤", verdict.max),
-        ("slices ≥", verdict.slice_min),
-        ("slices ≤", verdict.slice_max),
-    )
-    return ", ".join(f"{sign} {limit:g}" for sign, limit in limits if limit is not None)
+    return bounds_in_words(vars(verdict)) if verdict else ""
 
 
 def _interval(ends: dict[str, Any]) -> str:

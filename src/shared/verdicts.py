@@ -9,6 +9,7 @@ from typing import Any
 
 from src.metrics import better
 from src.shared import files
+from src.shared.bounds import bounds_in_words
 from src.shared.errors import UserError, plain
 from src.shared.params import Bound
 from src.shared.paths import BASELINE, METRICS, PROVENANCE
@@ -335,7 +336,7 @@ def _is_number(value: Any) -> bool:
 def table_of(verdicts: list[Verdict]) -> str:
     """Return the verdicts as a text table."""
     width = max(len("metric"), *(len(verdict.metric) for verdict in verdicts))
-    bounds = [_bounds_of(verdict) for verdict in verdicts]
+    bounds = [bounds_in_words(vars(verdict), ">=", "<=") for verdict in verdicts]
     room = max(20, *map(len, bounds))
     lines = [f"{'metric':{width}}  {'value':>10}  {'bound':{room}}  verdict"]
     for verdict, allowed in zip(verdicts, bounds, strict=True):
@@ -350,17 +351,6 @@ def table_of(verdicts: list[Verdict]) -> str:
             word += f", worst slice: {verdict.worst}"
         lines.append(f"{verdict.metric:{width}}  {value:>10}  {allowed:{room}}  {word}")
     return "\n".join(lines)
-
-
-def _bounds_of(verdict: Verdict) -> str:
-    """Return the bounds as text."""
-    allowed = (
-        (">=", verdict.min),
-        ("<=", verdict.max),
-        ("slices >=", verdict.slice_min),
-        ("slices <=", verdict.slice_max),
-    )
-    return ", ".join(f"{sign} {bound:g}" for sign, bound in allowed if bound is not None)
 
 
 def met_by_baseline(verdicts: list[Verdict], baseline: Any) -> list[str]:
