@@ -88,7 +88,7 @@ def pull(everything: bool, revision: str) -> None:
     remade = plan(stages, {*again, *required.JUDGING} & stages.keys(), pointers, known.sources)
     run = [name for name in stages if name in {*again, *remade, *required.JUDGING}]
     required.remove_results(run)
-    state.note(pulled=True, everything=everything, run=run, stale=changed, remade=remade)
+    state.note(pulled=True, run=run, stale=changed, remade=remade)
     print(f"stages whose inputs changed: {', '.join(changed) or 'none'}")
     if unconfirmed and not everything:
         print(f"stages that run again because main has other results: {', '.join(unconfirmed)}")

@@ -27,8 +27,7 @@ class State:
         source: where the data comes from: remote, cache or embedded; empty if not decided yet.
         why: the reason for this source.
         sources: the remotes to pull from, in this order: name and address.
-        pulled: whether the step "dvc pull" has run; it sets the next four.
-        everything: whether all stages must run, even those that have not changed.
+        pulled: whether the step "dvc pull" has run; it sets the next three.
         run: the stages that this run runs.
         stale: the stages whose inputs have changed since they last ran, and what changed.
         remade: the stages that run again because their outputs are on no remote.
@@ -45,7 +44,6 @@ class State:
     why: str = ""
     sources: dict[str, str] = field(default_factory=dict)
     pulled: bool = False
-    everything: bool = False
     run: list[str] = field(default_factory=list)
     stale: dict[str, str] = field(default_factory=dict)
     remade: list[str] = field(default_factory=list)
