@@ -47,7 +47,7 @@ def score(
         `probability_CLASS` where the model has probabilities; and the rows that the model refused.
     """
     scored, found, refused = np.ones(len(batch.rows), dtype=bool), [], []
-    for part in _parts(model, batch.frame, np.arange(len(batch.rows))):
+    for part in _parts(model, batch.frame, np.arange(len(batch.rows)), known.task):
         if isinstance(part, int):
             scored[part] = False
             reason = "the model cannot take these values, or gives no finite value for them"
@@ -64,12 +64,12 @@ def score(
     return scored, columns, refused
 
 
-def _parts(model: Any, frame: pd.DataFrame, at: np.ndarray) -> Iterator[Any]:
+def _parts(model: Any, frame: pd.DataFrame, at: np.ndarray, task: str) -> Iterator[Any]:
     """Yield what the model answers to rows, in their order; for one that it refuses, its place."""
     if not len(at):
         return
     try:
-        predicted, shares = outputs(model, frame.iloc[at])
+        predicted, shares = outputs(model, frame.iloc[at], task)
         if predicted.dtype.kind != "f" or np.isfinite(predicted).all():
             yield predicted, shares
             return
@@ -78,8 +78,8 @@ def _parts(model: Any, frame: pd.DataFrame, at: np.ndarray) -> Iterator[Any]:
     if len(at) == 1:
         yield int(at[0])
         return
-    yield from _parts(model, frame, at[: len(at) // 2])
-    yield from _parts(model, frame, at[len(at) // 2 :])
+    yield from _parts(model, frame, at[: len(at) // 2], task)
+    yield from _parts(model, frame, at[len(at) // 2 :], task)
 
 
 class Writer:
@@ -104,7 +104,7 @@ class Writer:
             self.table = make(self.path, self.schema)
         try:
             self.table.write_table(table.cast(self.schema))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
+        except (ValueError, pa.ArrowNotImplementedError) as error:  # other names or types
             reason = str(error).splitlines()[0]
             raise UserError(f"the files of INPUT hold different columns: {reason}") from None
         self.scored += len(table)

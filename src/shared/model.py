@@ -106,14 +106,15 @@ def require_versions(trained: dict[str, str]) -> None:
         )
 
 
-def outputs(model: Any, rows: Any) -> tuple[Any, Any]:
+def outputs(model: Any, rows: Any, task: str) -> tuple[Any, Any]:
     """Return what a model predicts, shape (rows,), and its probabilities, shape (rows, classes).
 
     Args:
         model: a fitted scikit-learn estimator; one without probabilities gives None for them.
         rows: the features, shape (rows, features).
+        task: binary, multiclass or regression.
     """
-    if not hasattr(model, "predict_proba"):
+    if task == "regression" or not hasattr(model, "predict_proba"):
         return model.predict(rows), None
     scores = model.predict_proba(rows)
     estimator = model[-1] if isinstance(model, Pipeline) else model
@@ -130,7 +131,7 @@ def answers(model: Any, rows: Any, task: str) -> list[dict[str, Any]]:
         rows: the features, shape (rows, features).
         task: binary, multiclass or regression.
     """
-    predicted, scores = outputs(model, rows)
+    predicted, scores = outputs(model, rows, task)
     if task == "regression":
         return [{"value": float(value)} for value in predicted]
     if scores is None:

@@ -10,6 +10,7 @@ import pytest
 
 from src import predict
 from src.shared import batches, errors, tables
+from src.shared.model import answers
 from src.shared.paths import MODEL, PREDICTIONS, TEST
 from tests.dvc_runs import call, commit, git, repro
 from tests.projects import Result, settings_of, write_settings, write_table
@@ -180,3 +181,17 @@ def test_a_release_scores_with_its_own_model(pipeline):
         assert np.allclose(scores["probability_yes"], told["probability_yes"]) is same
     done = run("model@v9.0.0", status=2)
     assert done.err.startswith("error: REVISION=model@v9.0.0: no such release")
+
+
+class Odd:
+    """A regressor that has probabilities of its own, as of its distribution."""
+
+    def predict(self, rows):
+        return np.arange(len(rows), dtype=float)
+
+    def predict_proba(self, rows):
+        raise AssertionError("asked for")
+
+
+def test_a_regressor_is_asked_for_values_only():
+    assert answers(Odd(), np.zeros((2, 1)), "regression") == [{"value": 0.0}, {"value": 1.0}]
