@@ -64,8 +64,8 @@ class Batch:
     Attributes:
         file: the name of their file.
         rows: the number of each in it, from 1, shape (rows,).
-        frame: the features: floats for numbers and booleans with NaN
-            for missing, datetime64 with NaT, and objects with None; shape (rows, features).
+        frame: the features: floats for numbers and booleans with NaN for missing, datetime64 with
+            NaT, and objects with None; shape (rows, features).
         key: the columns that say which row is which.
         rejected: rows with a field that cannot be read; the others are the batch.
         novel: for each column how many values the train split did not have.
@@ -204,9 +204,7 @@ class _Counted(io.RawIOBase):
 
 
 def _check_header(name: str, header: list[str], known: Sidecar) -> None:
-    twice = sorted({one for one in header if header.count(one) > 1})
-    if twice:
-        raise UserError(f"{name}: column names stand twice: {tables.listed(twice)}")
+    tables.require_distinct(header, name)
     lacking = [one.name for one in known.features if one.name not in header]
     if lacking:
         raise UserError(
@@ -231,10 +229,11 @@ def _csv(file: Any, name: str, wanted: dict[str, Kind], known: Sidecar) -> Itera
         delimiter=form.separator, newlines_in_values=True, invalid_row_handler=refuse
     )
     convert = pa.csv.ConvertOptions(strings_can_be_null=False, default_column_type=pa.string())
+    blocks = pa.csv.open_csv(file, options, parse, convert)
+    header = [one.strip(BLANKS) for one in blocks.schema.names]
+    _check_header(name, header, known)
     start = 1
-    for block in pa.csv.open_csv(file, options, parse, convert):
-        header = [one.strip(BLANKS) for one in block.schema.names]
-        _check_header(name, header, known)
+    for block in blocks:
         held = dict(zip(header, block.columns, strict=True))
         skipped = np.array([one.row for one in ragged], dtype=int)
         rows = np.setdiff1d(np.arange(start, start + len(block) + len(skipped)), skipped)
@@ -246,10 +245,7 @@ def _csv(file: Any, name: str, wanted: dict[str, Kind], known: Sidecar) -> Itera
         for column, kind in wanted.items():
             if column in held:
                 values[column], wrong = _from_text(held[column], kind, form.missing, form.decimal)
-                rejected += [
-                    Rejected(name, int(rows[at]), column, text[:200], why)
-                    for at, text, why in wrong
-                ]
+                rejected += _rejected(name, rows, column, wrong)
         yield _batch(name, rows, values, rejected, known)
     if ragged:
         yield _batch(name, np.array([], dtype=int), {}, ragged, known)
@@ -301,10 +297,7 @@ def _parquet(file: Any, name: str, wanted: dict[str, Kind], known: Sidecar) -> I
             held = block[own[column]]
             if pa.types.is_string(held.type) and kind != "text":
                 values[column], wrong = _from_text(held, kind, ("", *missing), form.decimal)
-                rejected += [
-                    Rejected(name, int(rows[at]), column, text[:200], why)
-                    for at, text, why in wrong
-                ]
+                rejected += _rejected(name, rows, column, wrong)
             else:
                 whole = raw.as_kind(Path(name), column, pa.chunked_array([held]), kind, form)
                 values[column] = whole.combine_chunks()
@@ -324,17 +317,10 @@ def _batch(
     )
     for one in known.features if values else ():
         if one.kind == "numeric":
-            large = np.flatnonzero(np.abs(frame[one.name].to_numpy()) >= LARGEST)
-            rejected += [
-                Rejected(
-                    name,
-                    int(rows[at]),
-                    one.name,
-                    str(frame[one.name][at]),
-                    "must be a finite number",
-                )
-                for at in large
-            ]
+            numbers = frame[one.name].to_numpy()
+            large = np.flatnonzero(np.abs(numbers) >= LARGEST).tolist()
+            wrong = [(at, str(numbers[at]), "must be a finite number") for at in large]
+            rejected += _rejected(name, rows, one.name, wrong)
     bad = {one.row for one in rejected}
     kept = ~np.isin(rows, list(bad))
     first = {one.row: one for one in reversed(rejected)}  # one line for each row

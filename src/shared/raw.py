@@ -158,9 +158,7 @@ def _values(path: Path, name: str, texts: pa.Array, kind: Kind | None, form: For
 
 def _kept(names: list[str], drop: list[str], path: Path) -> list[str]:
     """Return the names of the columns that are not dropped."""
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise UserError(f"{path.as_posix()}: column names stand twice: {tables.listed(twice)}")
+    tables.require_distinct(names, path.as_posix())
     for name in drop:
         tables.require_column(name, names, path, "data.drop")
     return [name for name in names if name not in drop]

@@ -1,7 +1,7 @@
 """Tables: the splits that the pipeline makes, and what is noted of their columns."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,6 +82,20 @@ def require_column(name: str, names: Iterable[str], path: Path, setting: str) ->
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"it has: {listed(names)[:200]}"
         raise UserError(f"{path.as_posix()}: no column '{name}' ({setting} in params.yaml); {hint}")
+
+
+def require_distinct(names: Sequence[str], where: str) -> None:
+    """Stop where a table has two columns of the same name.
+
+    Args:
+        names: of its columns.
+        where: its file, for the message.
+
+    Raises:
+        UserError: a name stands twice.
+    """
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"{where}: column names stand twice: {listed(twice)}")
 
 
 def mark_gaps(table: pa.Table) -> pa.Table:
