@@ -44,8 +44,12 @@ def find_rare(table: pa.Table, kept: Mask, target: str, fewest: int) -> Mask:
     return rare
 
 
-def check_key(key: pa.Table) -> None:
+def check_key(key: pa.Table, earlier: np.ndarray) -> None:
     """Check that the columns of the key tell every row from every other.
+
+    Args:
+        key: these columns.
+        earlier: for each row how many earlier ones equal it there.
 
     Raises:
         UserError: one is missing in a row, or two rows have the same.
@@ -53,7 +57,7 @@ def check_key(key: pa.Table) -> None:
     for name in key.column_names:
         if missing := key[name].null_count:
             raise UserError(f"data.key: '{name}' is missing in {missing} rows, where none may be")
-    again = np.flatnonzero(earlier_equals(key, hash_rows(key)))
+    again = np.flatnonzero(earlier)
     if again.size:
         rows = [" ".join(map(str, row.values())) for row in key.take(again[:5]).to_pylist()]
         more = ", ..." if again.size > len(rows) else ""
@@ -114,15 +118,13 @@ def split_hashes(table: pa.Table, hashes: Hashes, earlier: np.ndarray, settings:
 
     Args:
         table: all rows.
-        hashes: of what each row holds.
+        hashes: of the key of each row, or of all it holds.
         earlier: for each row how many earlier ones equal it.
-        settings: the sections data and prepare.
+        settings: the section prepare.
     """
     prepare = settings.prepare
     if prepare.column and splits.find(settings).grouped:
         hashes = hash_rows(table.select([prepare.column]))
-    elif settings.data.key:
-        hashes = hash_rows(table.select(settings.data.key))
     elif prepare.duplicates == "keep":
         # Else equal rows would be in one split; those that stand first are as without repeats.
         hashes = np.where(earlier > 0, mixed(hashes, earlier), hashes)
@@ -158,10 +160,12 @@ def main() -> None:
         raise UserError(f"{path.as_posix()}: target '{data.target}' is missing in every row")
     if data.missing_target == "drop":
         table = drop_incomplete(table, data.target)
+    # Rows with a key are equal in all columns only if they are in that.
+    row = table.select(key or sorted(table.column_names))
+    hashes = hash_rows(row)
+    earlier = earlier_equals(row, hashes)
     if key:
-        check_key(table.select(key))
-    hashes = hash_rows(table.select(sorted(table.column_names)))
-    earlier = earlier_equals(table, hashes)
+        check_key(row, earlier)
     repeats, made = np.count_nonzero(earlier), prepare.duplicates or "together"
     if prepare.duplicates is None:
         check_repeats(table, earlier == 0, settings)
