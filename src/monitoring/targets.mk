@@ -1,4 +1,4 @@
 .PHONY: collect
 
-collect: $(PIPELINE) ## move what the service recorded to a store: FROM=folder TO=s3://bucket/record
+collect: $(PIPELINE) ## move a record to a store: FROM=folder TO=s3://bucket/folder
 	@$(PY) -m src.monitoring.collect
