@@ -129,7 +129,7 @@ WHEELS := --only-binary :all: --no-binary antlr4-python3-runtime
 
 # Old stamps go first: an install that is interrupted leaves none, and the next make starts anew.
 .venv/%.stamp: requirements/%.txt $(if $(filter yes,$(SOUND)),,venv)
-	@echo "Installing $(filter requirements/%,$^) into .venv (with pip: a minute or two)"
+	@echo "Installing $(basename $(notdir $(filter requirements/%,$^))) into .venv (pip: a minute or two)"
 	@rm -f .venv/*.stamp
 	@if command -v uv >/dev/null; then \
 		uv pip install --quiet --python $(BIN)/python --compile-bytecode \
