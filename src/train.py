@@ -91,7 +91,7 @@ def describe(
         model: the fitted pipeline.
         frame: the train split.
         described: the columns that the model takes.
-        settings: the sections task, data and train.
+        settings: the sections task, data, train and monitor.
         artifact: the file that the model is in.
     """
     made_of = distributions(settings.train.estimator, settings.train.arguments)
@@ -115,6 +115,7 @@ def describe(
         form=written(settings.data),
         data={TRAIN.as_posix(): files.sha256(TRAIN)},
         model=artifact,
+        unrecorded=settings.monitor.leave_out,
     )
 
 
@@ -211,6 +212,8 @@ def main() -> None:
     frame = tables.read_split(TRAIN, *filter(None, [data.target, settings.prepare.column]))
     for name in train.leave_out:
         tables.require_column(name, frame.columns, TRAIN, "train.leave_out")
+    for name in set(settings.monitor.leave_out) - set(data.drop):
+        tables.require_column(name, frame.columns, TRAIN, "monitor.leave_out")
     if settings.prepare.column and splits.find(settings).ordered:
         frame = frame.sort_values(settings.prepare.column, kind="stable", ignore_index=True)
     before = set(sys.modules)
