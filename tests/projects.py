@@ -177,7 +177,8 @@ def make_project(
     data = params.parse(params.Data, settings["data"])
     with contextlib.chdir(folder):
         frame = tables.to_frame(raw.read(data))
-    schema = to_yaml(infer(frame, data.target, data.key or ()))
+    columns = (frame[name] for name in frame.columns)
+    schema = to_yaml(infer(columns, data.target, data.key or ()))
     (folder / "data/schema.yaml").write_text(schema, encoding="utf-8")
     if code:
         shutil.copytree(ROOT / "src", folder / "src")
