@@ -27,7 +27,7 @@ NEW := $(filter-out $(DATA),$(wildcard data/raw.csv data/raw.parquet))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help repro test unit lint format schema plots report card predict environment lock clean venv
+.PHONY: help repro test unit lint format schema plots report card experiments predict environment lock clean venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ report: $(PIPELINE) ## write report/report.md and report/report.html of the last
 
 card: $(PIPELINE) ## write the model's card, models/README.md
 	@$(PY) -m src.card
+
+experiments: $(PIPELINE) ## compare DVC's experiments, with the gate's verdict on each
+	@$(PY) -m src.experiments
 
 environment: $(DEV) ## install what every other target needs
 
