@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -61,6 +61,7 @@ class Sidecar:
         form: how the raw table's fields are written, with all texts that stand for a missing value.
         data: the hash of each file that it was trained on.
         model: the model's own file.
+        unrecorded: the columns that the service never records.
         reference: sketches of what it was trained on; None for a model from before there were any.
     """
 
@@ -78,6 +79,7 @@ class Sidecar:
     form: Format
     data: dict[str, str]
     model: Artifact
+    unrecorded: list[str] = field(default_factory=list)
     reference: Reference | None = None
 
 
