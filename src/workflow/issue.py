@@ -1,0 +1,126 @@
+"""Keep one issue on what monitoring found: open it, update it, close it when all is well again.
+
+`python3 -m src.workflow.issue FOLDER`, with what `make monitor` wrote there. The workflow that runs
+it may write issues, and the report tells of what strangers sent: so it mentions nobody, and the
+issue is known by its author, a label and a marker, which no text can forge together. It needs only
+Python.
+"""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from src.shared import errors
+from src.shared.errors import UserError
+from src.shared.page import escape
+from src.workflow import github
+
+TITLE = "What comes in is not what the model was tested on"
+LABEL, RETRAIN = "monitor", "retrain"
+MARKER = "<!-- monitor"
+NAMED = 700  # findings that the marker has room for
+SHOWN = 20  # findings in a comment
+WINDOWS = 3  # that must be well before the issue is closed
+WELL, FOUND, UNDECIDED = 0, 1, 2  # exit statuses of `make monitor`
+
+
+def windows_well(statuses: Iterable[int]) -> int:
+    """Count the last windows in which nothing was found. Where none could decide, none counts.
+
+    Args:
+        statuses: of the windows, the oldest first.
+    """
+    decided = [status for status in statuses if status != UNDECIDED]
+    bad = [at for at, status in enumerate(decided) if status != WELL]
+    return len(decided) - (bad[-1] + 1 if bad else 0)
+
+
+def names_of(findings: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return a short name for each finding, by its kind and column, and its text."""
+    return {
+        hashlib.sha256(json.dumps([one["kind"], one.get("column")]).encode()).hexdigest()[:6]:
+            str(one["text"])
+        for one in findings
+    }  # fmt: skip
+
+
+def body_of(text: str, names: Iterable[str], well: int, url: str) -> str:
+    """Return the issue's text.
+
+    Args:
+        text: the report of monitoring, of any length.
+        names: of what it has found so far, for later runs.
+        well: how many windows at the end are well.
+        url: the address of the run that wrote the report.
+    """
+    marker = " ".join([MARKER, *sorted(names)[:NAMED], "-->"])
+    return (
+        f"{marker}\n{github.tame(text)}\n\n---\n"
+        f"[The last run]({url}) found the last {well} windows well; after {WINDOWS} this issue is "
+        f"closed. The label `{RETRAIN}` trains the model with the labelled rows that came in and "
+        "opens a pull request.\n"
+    )
+
+
+def find() -> dict[str, Any] | None:
+    """Return the open issue that an earlier run opened, if there is one."""
+    for issue in github.listed(f"issues?state=open&labels={LABEL}", pages=10):
+        ours = issue["user"]["login"] == github.AUTHOR and "pull_request" not in issue
+        if ours and str(issue["body"]).startswith(MARKER):
+            return dict(issue)
+    return None
+
+
+def named_before(body: str) -> set[str]:
+    """Return the names of what an issue has told of so far."""
+    return set(body.partition("\n")[0].split()[2:-1])
+
+
+def keep(status: int, statuses: Sequence[int], found: Mapping[str, str], text: str) -> str:
+    """Open, update or close the issue; return what was done.
+
+    Args:
+        status: of the whole comparison.
+        statuses: of its windows, the oldest first.
+        found: names and texts of the findings.
+        text: the report.
+    """
+    issue, well, url = find(), windows_well(statuses), os.environ["RUN_URL"]
+    if issue is None:
+        if status == WELL:
+            return "all is well, and no issue is open"
+        content = {"title": TITLE, "labels": [LABEL], "body": body_of(text, found, well, url)}
+        return f"opened issue #{github.call('POST', 'issues', content)['number']}"
+    number, before = issue["number"], named_before(issue["body"])
+    change: dict[str, Any] = {"body": body_of(text, before | found.keys(), well, url)}
+    if status == WELL and well >= WINDOWS:
+        change |= {"state": "closed", "state_reason": "completed"}
+    github.call("PATCH", f"issues/{number}", change)
+    if new := [f"- {escape(what)}" for name, what in found.items() if name not in before]:
+        body = "\n".join(["New since the last run:", *new[:SHOWN]])
+        github.call("POST", f"issues/{number}/comments", {"body": github.tame(body)})
+    return f"{'closed' if 'state' in change else 'updated'} issue #{number}"
+
+
+def main() -> None:
+    """Bring the issue up to what the last comparison found."""
+    folder = Path(sys.argv[1])
+    text = github.read_text(folder / "monitor.md")
+    content = github.read_text(folder / "monitor.json", limit=5_000_000)
+    try:
+        result = json.loads(content or "")
+        status, findings = int(result["status"]), names_of(result["findings"])
+        statuses = [int(window["status"]) for window in result["windows"]]
+    except (ValueError, TypeError, KeyError):
+        raise UserError("monitor.json: not what `make monitor` writes; run it again") from None
+    if status == UNDECIDED:
+        raise UserError("the comparison could not decide; the issue stays as it is")
+    print(keep(status, statuses, findings, text or ""))
+
+
+if __name__ == "__main__":
+    errors.run(main)
