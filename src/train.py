@@ -14,11 +14,11 @@ from sklearn.base import BaseEstimator, clone
 from tqdm import tqdm
 
 from src import features, splits
-from src.shared import errors, fields, files, params, sidecar, tables
+from src.shared import errors, fields, files, params, reference, sidecar, tables
 from src.shared.errors import UserError
 from src.shared.estimators import Candidate, candidates, distributions, make_estimator, paths, told
 from src.shared.fields import Format
-from src.shared.measure import headline, predict, six_digits
+from src.shared.measure import Predictions, headline, predict, six_digits
 from src.shared.model import answers, versions
 from src.shared.params import Data, Params
 from src.shared.paths import DVC_YAML, MODEL, SIDECAR, TRAIN, TRAINING, VALIDATION
@@ -34,7 +34,7 @@ LOADER = Path("src/shared/model.py")
 
 def cross_validate(
     model: BaseEstimator, frame: pd.DataFrame, settings: Params
-) -> dict[str, list[float]]:
+) -> tuple[dict[str, list[float]], list[Predictions]]:
     """Fit and score the model on each fold, in parallel.
 
     Args:
@@ -44,14 +44,14 @@ def cross_validate(
 
     Returns:
         For each metric its value in each fold; a metric that is not defined in all of them has
-        none.
+        none. And what is said of the rows of each fold.
 
     Raises:
         UserError: a fold cannot be fitted, or the folds cannot be made.
     """
     target = frame[settings.data.target]
 
-    def score(fit: np.ndarray, held_out: np.ndarray) -> dict[str, float]:
+    def score(fit: np.ndarray, held_out: np.ndarray) -> tuple[dict[str, float], Predictions]:
         if settings.task != "regression":
             lacking = set(target) - set(target.iloc[fit])
             if lacking:
@@ -63,19 +63,21 @@ def cross_validate(
         fitted = clone(model).fit(frame.iloc[fit], target.iloc[fit])
         rows, actual = frame.iloc[held_out], target.iloc[held_out].to_numpy()
         predictions = predict(fitted, rows, actual, settings.task, settings.data.positive)
-        return headline(predictions)
+        return headline(predictions), predictions
 
     folds = list(splits.folds(frame, settings))
     # Threads: a process would import scikit-learn anew, which takes longer than a small fit.
     pool = joblib.Parallel(n_jobs=-1, prefer="threads", return_as="generator")
     running = pool(joblib.delayed(score)(*fold) for fold in folds)
-    found = list(tqdm(running, total=len(folds), desc="cross-validation", disable=None))
+    ran = list(tqdm(running, total=len(folds), desc="cross-validation", disable=None))
+    found = [values for values, _ in ran]
     names = dict.fromkeys(name for fold in found for name in fold)
     scores = {name: [fold.get(name, math.nan) for fold in found] for name in names}
     for name, values in scores.items():
         if lost := sum(map(math.isnan, values)):
             print(f"{name}: not defined in {lost} of {len(found)} folds, so it has no mean")
-    return {name: values for name, values in scores.items() if not any(map(math.isnan, values))}
+    whole = {name: values for name, values in scores.items() if not any(map(math.isnan, values))}
+    return whole, [predictions for _, predictions in ran]
 
 
 def describe(
@@ -84,6 +86,7 @@ def describe(
     described: list[Feature],
     settings: Params,
     artifact: Artifact,
+    held_out: list[Predictions],
 ) -> Sidecar:
     """Describe a fitted model for those who load it.
 
@@ -93,9 +96,13 @@ def describe(
         described: the columns that the model takes.
         settings: the sections task, data and train.
         artifact: the file that the model is in.
+        held_out: what was said of the rows of each fold.
     """
     made_of = distributions(settings.train.estimator, settings.train.arguments)
     packages = dict.fromkeys(["scikit-learn", "numpy", "pandas", "joblib", *made_of])
+    group = settings.prepare.column if splits.find(settings).grouped else None
+    independent = frame[group].nunique() if group else len(frame)
+    names = [feature.name for feature in described]
     return Sidecar(
         task=settings.task,
         target=settings.data.target,
@@ -115,6 +122,7 @@ def describe(
         form=written(settings.data),
         data={TRAIN.as_posix(): files.sha256(TRAIN)},
         model=artifact,
+        reference=reference.describe(frame, names, held_out, independent),
     )
 
 
@@ -225,7 +233,7 @@ def main() -> None:
         raise UserError(f"{TRAIN.as_posix()}: has no column left to learn from")
     model = features.build_pipeline(described, estimator)
     try:
-        scores = cross_validate(model, frame, settings)
+        scores, held_out = cross_validate(model, frame, settings)
         model.fit(frame, frame[data.target])
     except UserError:
         raise
@@ -234,7 +242,8 @@ def main() -> None:
     with files.replacing(MODEL, SIDECAR, TRAINING) as (model_draft, sidecar_draft, records_draft):
         joblib.dump(model, model_draft)
         artifact = Artifact(MODEL.name, files.sha256(model_draft))
-        sidecar.write(sidecar_draft, describe(model, frame, described, settings, artifact))
+        known = describe(model, frame, described, settings, artifact, held_out)
+        sidecar.write(sidecar_draft, known)
         record(records_draft, settings, scores, candidates(model["estimator"]))
     print(f"cross-validation in {train.folds} folds ({settings.prepare.split}):")
     for name, values in scores.items():
