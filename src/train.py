@@ -94,7 +94,7 @@ def describe(
         model: the fitted pipeline.
         frame: the train split.
         described: the columns that the model takes.
-        settings: the sections task, data and train.
+        settings: the sections task, data, train and monitor.
         artifact: the file that the model is in.
         held_out: what was said of the rows of each fold.
     """
@@ -123,6 +123,7 @@ def describe(
         data={TRAIN.as_posix(): files.sha256(TRAIN)},
         model=artifact,
         reference=reference.describe(frame, names, held_out, independent),
+        unrecorded=settings.monitor.leave_out,
     )
 
 
@@ -219,6 +220,8 @@ def main() -> None:
     frame = tables.read_split(TRAIN, *filter(None, [data.target, settings.prepare.column]))
     for name in train.leave_out:
         tables.require_column(name, frame.columns, TRAIN, "train.leave_out")
+    for name in set(settings.monitor.leave_out) - set(data.drop):
+        tables.require_column(name, frame.columns, TRAIN, "monitor.leave_out")
     if settings.prepare.column and splits.find(settings).ordered:
         frame = frame.sort_values(settings.prepare.column, kind="stable", ignore_index=True)
     before = set(sys.modules)

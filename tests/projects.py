@@ -127,6 +127,7 @@ def settings_of(task: str = "binary", **sections: dict[str, Any]) -> dict[str, A
             "gate_rows": 30,
         },
         "gate": {metric: {"min": 0.2}},
+        "monitor": {"leave_out": []},
     }
     for section, keys in sections.items():
         settings[section] = keys if section == "gate" else settings[section] | keys

@@ -161,6 +161,12 @@ class Evaluate(Section, frozen=True, kw_only=True):
         return [one if isinstance(one, str) else one.column for one in self.slices]
 
 
+class Monitor(Section, frozen=True, kw_only=True):
+    """What is recorded of a model that is asked."""
+
+    leave_out: Annotated[list[Text], Meta(description="a list of columns that no record holds")]
+
+
 class Bound(Section, frozen=True, kw_only=True, omit_defaults=True):
     """The range that a metric must lie in, and how far it may fall behind the champion's."""
 
@@ -208,6 +214,7 @@ class Params(Section, frozen=True, kw_only=True):
     train: Train
     evaluate: Evaluate
     gate: Gate
+    monitor: Monitor
 
     def __post_init__(self) -> None:
         """Refuse sections that contradict each other."""

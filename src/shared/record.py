@@ -27,6 +27,7 @@ did not: 501 and "501" are both "501". Columns of `monitor.leave_out` are not th
 leaves none, the type is null. The type of `probabilities` is null too where the model has none.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -122,10 +123,9 @@ def write(folder: Path, table: pa.Table, instance: str, number: int) -> Path:
         raise
     if os.name == "posix":  # the name, too, is to outlast a loss of power
         entry = os.open(folder, os.O_RDONLY)
-        try:
+        with contextlib.suppress(OSError):  # the file is there
             os.fsync(entry)
-        finally:
-            os.close(entry)
+        os.close(entry)
     return path
 
 
