@@ -22,7 +22,6 @@ import pyarrow.compute
 import pyarrow.parquet
 
 from src.shared import fields, lines, params, raw, record, tables
-from src.shared.columns import TYPES
 from src.shared.duplicates import earlier_equals
 from src.shared.errors import UserError, plain
 from src.shared.fields import Format, Kind
@@ -31,7 +30,14 @@ from src.shared.params import Params
 from src.workflow import labelled, state
 from src.workflow.labelled import Row
 
-KINDS: dict[pa.DataType, Kind] = {kind: name for name, kind in TYPES.items()}
+# What a column of each type that the raw data is read as holds.
+KINDS: dict[pa.DataType, Kind] = {
+    pa.string(): "text",
+    pa.int64(): "whole",
+    pa.float64(): "number",
+    pa.bool_(): "boolean",
+    pa.timestamp("us"): "date",
+}
 
 
 def require_columns(rows: Iterable[Row], wanted: Iterable[str], labels: str) -> None:
