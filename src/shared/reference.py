@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 CUTS = 50  # parts of equal size that numbers are cut into, where no value is frequent
 VALUES = 50  # texts that are counted one by one, the most frequent ones
-LONGEST = 100  # letters of a text that is counted
+LONGEST = 100  # letters of a text that are looked at
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,18 @@ class Numbers:
 
     Attributes:
         missing: how many rows have no value.
+        known: how many have one.
         low: the least value; None if no row has one.
+        middle: the median.
         high: the greatest.
         cuts: numbers between the values, ascending, shape (at most CUTS - 1,).
         below: how many rows have a value up to each of them.
     """
 
     missing: int
+    known: int
     low: float | None
+    middle: float | None
     high: float | None
     cuts: list[float]
     below: list[int]
@@ -45,12 +49,14 @@ class Texts:
 
     Attributes:
         missing: how many rows have no value.
+        known: how many have one.
         counts: how many rows have each of the most frequent values.
         rest: how many have another one; 0 if all values are counted.
         distinct: how many values there are.
     """
 
     missing: int
+    known: int
     counts: dict[str, int]
     rest: int
     distinct: int
@@ -90,6 +96,11 @@ def as_floats(column: "pd.Series") -> "np.ndarray":
     return column.to_numpy(dtype=float, na_value=np.nan)
 
 
+def as_texts(column: "pd.Series") -> "pd.Series":
+    """Return texts or classes as short texts, shape (rows,); none may be missing."""
+    return column.astype(str).str[:LONGEST]
+
+
 def sketch_numbers(column: "pd.Series") -> Numbers:
     """Return the sketch of a column of numbers, truth values or dates."""
     import numpy as np
@@ -98,7 +109,7 @@ def sketch_numbers(column: "pd.Series") -> Numbers:
     known = np.sort(values[~np.isnan(values)])
     missing = len(values) - len(known)
     if not len(known):
-        return Numbers(missing, None, None, [], [])
+        return Numbers(missing, 0, None, None, None, [], [])
     distinct, counts = np.unique(known, return_counts=True)
     cuts = np.array([])
     if len(distinct) > 1:
@@ -108,17 +119,17 @@ def sketch_numbers(column: "pd.Series") -> Numbers:
         between = distinct[at] / 2 + distinct[at + 1] / 2
         cuts = np.unique([float(f"{one:.6g}") for one in between])  # short; the counts stay exact
     below = np.searchsorted(known, cuts, side="right")
-    return Numbers(missing, float(known[0]), float(known[-1]), cuts.tolist(), below.tolist())
+    low, middle, high = map(float, (known[0], np.median(known), known[-1]))
+    return Numbers(missing, len(known), low, middle, high, cuts.tolist(), below.tolist())
 
 
 def sketch_texts(column: "pd.Series") -> Texts:
     """Return the sketch of a column of texts or classes."""
-    counts = column.dropna().astype(str).value_counts()
-    listed = sorted(counts.items(), key=lambda one: (-one[1], one[0]))  # whatever their order
-    kept = {str(text): int(count) for text, count in listed if len(str(text)) <= LONGEST}
-    kept = dict(list(kept.items())[:VALUES])
+    counts = as_texts(column.dropna()).value_counts()
+    listed = sorted(counts.items(), key=lambda one: (-one[1], one[0]))[:VALUES]  # whatever their order
+    kept = {str(text): int(count) for text, count in listed}
     known = int(counts.sum())
-    return Texts(len(column) - known, kept, known - sum(kept.values()), len(counts))
+    return Texts(len(column) - known, known, kept, known - sum(kept.values()), len(counts))
 
 
 def sketch(column: "pd.Series") -> Sketch:

@@ -1,0 +1,98 @@
+"""`make monitor RECORD=folder`: compare what the service was asked with what the model learned from.
+
+Exit status: 0 nothing found, 1 something found, 2 could not decide. It writes report/monitor.md,
+report/monitor.html and report/monitor.json. It needs the record, models/model.json and params.yaml,
+neither the training data nor Git; data/schema.yaml and metrics/evaluate are used where they are.
+"""
+
+import os
+import textwrap
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from src.monitoring import gather, windows
+from src.monitoring.gather import Record
+from src.monitoring.page import MOODS, Comparison, as_json, compose, summary
+from src.shared import checks, errors, files, params, record, sidecar
+from src.shared.errors import UserError, plain
+from src.shared.page import to_html, to_markdown
+from src.shared.params import Params
+from src.shared.paths import REPORT, SCHEMA, SIDECAR
+from src.shared.sidecar import Sidecar
+
+MARKDOWN, HTML, JSON = (REPORT / f"monitor.{suffix}" for suffix in ("md", "html", "json"))
+WIDTH = 80  # of a terminal
+
+
+def period(settings: Params, now: datetime) -> tuple[datetime, datetime | None]:
+    """Return from when on the record is read, and up to when, if UNTIL says that.
+
+    Args:
+        settings: the section monitor.
+        now: with a time zone.
+    """
+    length = windows.length_of(settings.monitor.window)
+    since, until = (os.environ.get(name, "") for name in ("SINCE", "UNTIL"))
+    end = windows.moment("UNTIL", until, now) if until else None
+    begin = (end or now) - windows.WINDOWS * length
+    if since:
+        begin = windows.moment("SINCE", since, now)
+    return windows.floor(begin, length), end
+
+
+def notes(found: Record, known: Sidecar, settings: Params, waiting: int) -> Iterator[str]:
+    """Say what was not compared, and why.
+
+    Args:
+        found: the record.
+        known: the sidecar of the model that is here.
+        settings: the section monitor.
+        waiting: how many rows are of a window that is not over.
+    """
+    for model, rows in found.others.items():
+        yield f"Not compared: {rows:,} rows that another model answered ({plain(model)[:12]})."
+    if waiting:
+        yield f"Not compared yet: {waiting:,} rows of a window that is not over."
+    names = [one.name for one in known.features]
+    for which, why in ((known.unrecorded, "not recorded"), (settings.monitor.accept, "accepted")):
+        if some := [name for name in names if name in which]:
+            yield f"Not compared, as they are {why}: {', '.join(some)}."
+
+
+def main() -> int:
+    """Compare the record with training, write the page, return the status of the verdict."""
+    settings, known = params.load(), sidecar.read(SIDECAR)
+    source, now = os.environ.get("RECORD", ""), datetime.now(UTC)
+    if not source:
+        raise UserError("name the record: `make monitor RECORD=folder` (or s3://bucket/folder)")
+    if known.reference is None:
+        raise UserError(f"{SIDECAR.as_posix()}: holds no reference; {sidecar.REMEDY}")
+    since, until = period(settings, now)
+    found = gather.gather(record.read(source, since), known)
+    # By the clock of whoever is ahead: this machine, or the one that wrote the record.
+    latest = found.times.max().item().replace(tzinfo=UTC) if len(found.times) else now
+    starts = windows.cut(found, since, until or max(now, latest), settings.monitor)
+    schema = checks.read_schema(settings.data.drop) if SCHEMA.exists() else None
+    judged = windows.judge(found, starts, known.reference, settings.monitor, schema)
+    waiting = len(found.answered) - sum(window.all_rows for window in judged)
+    comparison = Comparison(
+        known.model.sha256, judged, list(notes(found, known, settings, waiting))
+    )
+    write(comparison)
+    for line in summary(comparison):
+        print(textwrap.fill(plain(line), WIDTH, subsequent_indent="  "))
+    return comparison.status
+
+
+def write(comparison: Comparison) -> None:
+    """Write the page as Markdown and as HTML, and what programs read as JSON."""
+    blocks = list(compose(comparison))
+    page = to_html(blocks, "Monitor", MOODS[comparison.verdict])
+    with files.replacing(MARKDOWN, HTML, JSON) as (markdown, html, json):
+        for draft, text in ((markdown, to_markdown(blocks)), (html, page)):
+            draft.write_bytes(text.encode("utf-8", errors="replace"))
+        files.write_json(json, as_json(comparison))
+
+
+if __name__ == "__main__":
+    errors.run(main, status=2)
