@@ -25,18 +25,18 @@ MARKER = "<!-- monitor"
 NAMED = 700  # findings that the marker has room for
 SHOWN = 20  # findings in a comment
 WINDOWS = 3  # that must be well before the issue is closed
-WELL, FOUND, UNDECIDED = 0, 1, 2  # exit statuses of `make monitor`
+WELL, UNDECIDED = "nothing found", "undecided"  # what `make monitor` says of a window
 
 
-def windows_well(statuses: Iterable[int]) -> int:
-    """Count the last windows in which nothing was found. Where none could decide, none counts.
+def windows_well(statuses: Iterable[str]) -> int:
+    """Count the last windows in which nothing was found. Those without enough rows do not count.
 
     Args:
         statuses: of the windows, the oldest first.
     """
     decided = [status for status in statuses if status != UNDECIDED]
-    bad = [at for at, status in enumerate(decided) if status != WELL]
-    return len(decided) - (bad[-1] + 1 if bad else 0)
+    bad = [at for at, status in enumerate(decided, start=1) if status != WELL]
+    return len(decided) - max(bad, default=0)
 
 
 def names_of(findings: Iterable[Mapping[str, Any]]) -> dict[str, str]:
@@ -80,24 +80,23 @@ def named_before(body: str) -> set[str]:
     return set(body.partition("\n")[0].split()[2:-1])
 
 
-def keep(status: int, statuses: Sequence[int], found: Mapping[str, str], text: str) -> str:
+def keep(statuses: Sequence[str], found: Mapping[str, str], text: str) -> str:
     """Open, update or close the issue; return what was done.
 
     Args:
-        status: of the whole comparison.
-        statuses: of its windows, the oldest first.
-        found: names and texts of the findings.
+        statuses: of the windows, the oldest first.
+        found: names and texts of the findings in any of them.
         text: the report.
     """
     issue, well, url = find(), windows_well(statuses), os.environ["RUN_URL"]
     if issue is None:
-        if status == WELL:
+        if not found or well >= WINDOWS:
             return "all is well, and no issue is open"
         content = {"title": TITLE, "labels": [LABEL], "body": body_of(text, found, well, url)}
         return f"opened issue #{github.call('POST', 'issues', content)['number']}"
     number, before = issue["number"], named_before(issue["body"])
     change: dict[str, Any] = {"body": body_of(text, before | found.keys(), well, url)}
-    if status == WELL and well >= WINDOWS:
+    if well >= WINDOWS:
         change |= {"state": "closed", "state_reason": "completed"}
     github.call("PATCH", f"issues/{number}", change)
     if new := [f"- {escape(what)}" for name, what in found.items() if name not in before]:
@@ -113,13 +112,13 @@ def main() -> None:
     content = github.read_text(folder / "monitor.json", limit=5_000_000)
     try:
         result = json.loads(content or "")
-        status, findings = int(result["status"]), names_of(result["findings"])
-        statuses = [int(window["status"]) for window in result["windows"]]
+        statuses = [str(window["status"]) for window in result["windows"]]
+        found, verdict = names_of(result["findings"]), str(result["verdict"])
     except (ValueError, TypeError, KeyError):
         raise UserError("monitor.json: not what `make monitor` writes; run it again") from None
-    if status == UNDECIDED:
+    if verdict == UNDECIDED:
         raise UserError("the comparison could not decide; the issue stays as it is")
-    print(keep(status, statuses, findings, text or ""))
+    print(keep(statuses, found, text or ""))
 
 
 if __name__ == "__main__":
