@@ -294,7 +294,7 @@ class Recorder:
         self.unlisted = 0
         try:
             found = sorted(self.settings.folder.glob("*.parquet"))
-            for draft in self.settings.folder.glob(".*.parquet.tmp"):
+            for draft in self.settings.folder.glob(".*.parquet.*.tmp"):
                 if time.time() - draft.stat().st_mtime > DRAFT_SECONDS:
                     draft.unlink()
             closed = [(path, path.stat().st_size) for path in found if record.closed(path.name)]

@@ -84,7 +84,7 @@ def test_what_somebody_pushed_to_the_branch_is_kept(run, origin, github, tmp_pat
     git(tmp_path, "clone", "--quiet", "--branch", branch, str(origin), str(person))
     (person / "schema.yaml").write_text("wider\n")
     git(person, "add", "--all")
-    subprocess.run(["git", "commit", "--quiet", "-m", "Widen"], cwd=person, check=True)  # noqa: S607
+    subprocess.run(["git", "commit", "--quiet", "-m", "Widen"], cwd=person, check=True)
     git(person, "push", "--quiet")
     with pytest.raises(UserError, match=r"test@localhost has pushed to it too, which is kept"):
         run(**{"dvc.lock": "newer\n"})
