@@ -38,10 +38,13 @@ PARTS = {
         "tests/workflow",
     ),
     "service": (
+        "docs/monitoring.md",
         "docs/service.md",
         "requirements/serve.txt",
+        "src/monitoring",
         "src/service",
         "tests/integration",
+        "tests/monitoring",
         "tests/service",
     ),
     "everything": (

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from src.shared.params import Monitor
-from src.shared.reference import Numbers, Reference, Texts, as_floats, as_texts
+from src.shared.reference import Numbers, Reference, Sketch, Texts, as_floats, as_texts
 
 if TYPE_CHECKING:
     from pandera.pandas import DataFrameSchema
@@ -77,15 +77,13 @@ def compare(
             continue
         column, known = frame[name], frame[name].dropna()
         missing, before = weight * sketch.missing, weight * (reference.rows - sketch.missing)
-        compare_known = _numbers if isinstance(sketch, Numbers) else _texts
-        drift, unseen = compare_known(known, sketch, before)
+        drift, unseen = _values(known, sketch, before)
         yield Gap("drift", name, limits.max_drift, drift)
         yield Gap("unseen", name, limits.max_unseen, unseen)
         yield Gap("missing", name, limits.max_missing, _missing(column, missing, before))
         if schema is not None and name in schema.columns:
             yield Gap("schema", name, 0, _broken(known, schema.columns[name].checks, before))
-    compare_known = _numbers if isinstance(reference.prediction, Numbers) else _texts
-    drift, _ = compare_known(said, reference.prediction, reference.independent)
+    drift, _ = _values(said, reference.prediction, reference.independent)
     yield Gap("drift", PREDICTION, limits.max_drift, drift)
 
 
@@ -109,13 +107,22 @@ def at_least(count: Any, rows: float, before: Any, rows_before: float) -> Any:
     Args:
         count: how many rows of the window have it.
         rows: of the window.
-        before: how many rows of the train split have it. Neither need be whole: rows may weigh less.
+        before: how many rows of the train split do. Neither need be whole, as rows may weigh less.
         rows_before: of the train split.
     """
     from scipy.special import betainc  # type: ignore[import-untyped]
 
     share = rows / (rows + rows_before)
     return np.where(np.asarray(count) > 0, betainc(np.maximum(count, 1e-9), before + 1, share), 1.0)
+
+
+def _values(known: pd.Series, sketch: Sketch, before: float) -> tuple[Measured, Measured]:
+    """Compare the known values of a column with training: their drift, and what is unseen."""
+    if known.empty:
+        return NOTHING, NOTHING
+    if isinstance(sketch, Numbers):
+        return _numbers(known, sketch, before)
+    return _texts(known, sketch, before)
 
 
 def _numbers(known: pd.Series, sketch: Numbers, before: float) -> tuple[Measured, Measured]:
@@ -129,7 +136,7 @@ def _numbers(known: pd.Series, sketch: Numbers, before: float) -> tuple[Measured
     the pool of both samples that lie outside of it are its least and greatest ones, split in one of
     count + 1 ways between the two ends.
     """
-    if known.empty or not sketch.known:
+    if sketch.low is None or sketch.middle is None or sketch.high is None:
         return NOTHING, NOTHING
     values, rows = np.sort(as_floats(known)), len(known)
     below, above = (values < sketch.low).sum(), (values > sketch.high).sum()
@@ -160,14 +167,16 @@ def _texts(known: pd.Series, sketch: Texts, before: float) -> tuple[Measured, Me
     Source: for many rare values the share of those seen once (Good and Turing) and Hoeffding's
     inequality, as in `src.shared.drift.chance_unseen`.
     """
-    if known.empty or not sketch.counts:
+    if not sketch.counts:
         return NOTHING, NOTHING
     counts, rows = as_texts(known).value_counts(), len(known)
     weight = before / sketch.known
     then = weight * pd.Series(sketch.counts, dtype=float)
     new = counts[~counts.index.isin(then.index)]
     now = counts.reindex(then.index, fill_value=0)
-    gap = (now / rows - then / before).abs().sum() + abs(new.sum() / rows - weight * sketch.rest / before)
+    gap = (now / rows - then / before).abs().sum() + abs(
+        new.sum() / rows - weight * sketch.rest / before
+    )
     more, fewer = at_least(now, rows, then, before), at_least(then, before, now, rows)
     # A value that is not listed was in training at most as often as the last one that is.
     news = at_least(new, rows, then.min() if sketch.rest else 0.0, before)
@@ -179,7 +188,10 @@ def _texts(known: pd.Series, sketch: Texts, before: float) -> tuple[Measured, Me
     drift = Measured(float(gap / 2), values * float(chances.min()), text)
     if sketch.rest or new.empty:
         return drift, NOTHING
-    share, once = new.sum() / rows, weight * sum(one == 1 for one in sketch.counts.values()) / before
+    share, once = (
+        new.sum() / rows,
+        weight * sum(one == 1 for one in sketch.counts.values()) / before,
+    )
     many = np.exp(-2 * max(share - once, 0.0) ** 2 / (1 / rows + 1 / before))
     text = f"{share:.1%} are new, such as {new.index[0]!r}"
     return drift, Measured(float(share), 2 * min(values * float(news.min()), float(many)), text)
@@ -199,7 +211,9 @@ def _missing(column: pd.Series, missing: float, before: float) -> Measured:
         chance = at_least(lacking, rows, missing, rows_before)
     else:  # the rarer of the two tells more
         chance = at_least(before, rows_before, rows - lacking, rows)
-    return Measured(max(share - then, 0.0), float(chance), f"{share:.1%} missing, in training {then:.1%}")
+    return Measured(
+        max(share - then, 0.0), float(chance), f"{share:.1%} missing, in training {then:.1%}"
+    )
 
 
 def _broken(known: pd.Series, checks: list[Any], before: float) -> Measured:
@@ -210,9 +224,11 @@ def _broken(known: pd.Series, checks: list[Any], before: float) -> Measured:
     checks = [one for one in checks if one.name != "isin"]
     if known.empty or not checks:
         return NOTHING
-    bad = ~np.logical_and.reduce([np.asarray(one(known).check_output, dtype=bool) for one in checks])
+    bad = ~np.logical_and.reduce(
+        [np.asarray(one(known).check_output, dtype=bool) for one in checks]
+    )
     count, rows = int(bad.sum()), len(known)
     if not count:
         return NOTHING
-    text = f"{count / rows:.1%} break data/schema.yaml, such as {str(known[bad].iloc[0])}"
+    text = f"{count / rows:.1%} break data/schema.yaml, such as {known[bad].iloc[0]}"
     return Measured(count / rows, (count + 1) * float(at_least(count, rows, 0, before)), text)

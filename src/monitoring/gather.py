@@ -117,7 +117,9 @@ def _said(table: pa.Table, known: Sidecar) -> Predictions:
     labels = {str(label): label for label in known.classes}
     predicted = np.array([labels[text] for text in table["prediction"].to_pylist()])
     binary = known.task == "binary"
-    order = sorted(known.classes, key=lambda one: one == known.positive) if binary else known.classes
+    order = (
+        sorted(known.classes, key=lambda one: one == known.positive) if binary else known.classes
+    )
     shares = table["probabilities"].combine_chunks()
     scores = None
     if shares.type.num_fields:

@@ -1,4 +1,4 @@
-"""`make monitor RECORD=folder`: compare what the service was asked with what the model learned from.
+"""`make monitor RECORD=folder`: compare what the service was asked with training.
 
 Exit status: 0 nothing found, 1 something found, 2 could not decide. It writes report/monitor.md,
 report/monitor.html and report/monitor.json. It needs the record, models/model.json and params.yaml,
@@ -10,15 +10,27 @@ import textwrap
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from src.monitoring import gather, windows
+from src.monitoring import gather, labels, windows
 from src.monitoring.gather import Record
+from src.monitoring.labels import Tested
 from src.monitoring.page import MOODS, Comparison, as_json, compose, summary
-from src.shared import checks, errors, files, params, record, sidecar
+from src.shared import checks, errors, files, params, provenance, record, sidecar, slices
 from src.shared.errors import UserError, plain
 from src.shared.page import to_html, to_markdown
 from src.shared.params import Params
-from src.shared.paths import REPORT, SCHEMA, SIDECAR
+from src.shared.paths import (
+    DVC_LOCK,
+    INTERVALS,
+    METRICS,
+    MODEL,
+    PROVENANCE,
+    REPORT,
+    SCHEMA,
+    SIDECAR,
+    SLICES,
+)
 from src.shared.sidecar import Sidecar
+from src.shared.slices import Estimate
 
 MARKDOWN, HTML, JSON = (REPORT / f"monitor.{suffix}" for suffix in ("md", "html", "json"))
 WIDTH = 80  # of a terminal
@@ -59,6 +71,21 @@ def notes(found: Record, known: Sidecar, settings: Params, waiting: int) -> Iter
             yield f"Not compared, as they are {why}: {', '.join(some)}."
 
 
+def evaluated() -> tuple[Tested, list[str]]:
+    """Return what evaluate measured of the model that is here, and why it is not known, if so."""
+    if not INTERVALS.exists() or not PROVENANCE.exists():
+        return Tested(), ["Metrics are judged by their bounds only: metrics/evaluate is not here."]
+    here = files.md5(MODEL) if MODEL.exists() else files.recorded(DVC_LOCK)[MODEL.as_posix()]
+    if provenance.read()[MODEL.as_posix()] != here:
+        return Tested(), ["Metrics are judged by their bounds only: metrics/evaluate is another's."]
+    ends = files.read_json(INTERVALS, provenance.REMEDY)
+    found = {
+        name: Estimate(value, ends[name]["low"], ends[name]["high"])
+        for name, value in files.read_json(METRICS, provenance.REMEDY).items()
+    }
+    return Tested(found, slices.read(SLICES) if SLICES.exists() else ()), []
+
+
 def main() -> int:
     """Compare the record with training, write the page, return the status of the verdict."""
     settings, known = params.load(), sidecar.read(SIDECAR)
@@ -74,10 +101,15 @@ def main() -> int:
     starts = windows.cut(found, since, until or max(now, latest), settings.monitor)
     schema = checks.read_schema(settings.data.drop) if SCHEMA.exists() else None
     judged = windows.judge(found, starts, known.reference, settings.monitor, schema)
+    about: list[str] = []
+    if address := os.environ.get("LABELS", ""):
+        read, (tested, lacking) = labels.read(address, known), evaluated()
+        about = [*read.notes, *lacking]
+        if found.asked:
+            windows.add_labels(judged, labels.join(found.asked, read), tested, settings)
     waiting = len(found.answered) - sum(window.all_rows for window in judged)
-    comparison = Comparison(
-        known.model.sha256, judged, list(notes(found, known, settings, waiting))
-    )
+    left_out = notes(found, known, settings, waiting)
+    comparison = Comparison(known.model.sha256, judged, [*left_out, *about])
     write(comparison)
     for line in summary(comparison):
         print(textwrap.fill(plain(line), WIDTH, subsequent_indent="  "))

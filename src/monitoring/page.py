@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from src.monitoring.windows import FOUND, UNDECIDED, WELL, Finding, Window
+from src.monitoring.windows import FOUND, UNDECIDED, WELL, Finding, Window, counted
 from src.shared import plots
 from src.shared.page import Block, Heading, Markdown, Mood, Picture, Table, code, say
 
@@ -12,7 +12,8 @@ SHOWN = 12  # columns that are drawn, those closest to what is allowed
 MANY = 50  # findings that are listed
 MOODS: dict[str, Mood] = {FOUND: "bad", WELL: "good", UNDECIDED: "open"}
 KINDS = {
-    "metric": "worse than it was",
+    "metric": "worse",
+    "label": "unknown labels",
     "drift": "drift",
     "unseen": "new values",
     "missing": "missing values",
@@ -110,6 +111,7 @@ def compose(comparison: Comparison) -> Iterator[Block]:
     """Yield the whole page."""
     yield from headline(comparison)
     yield from found_blocks(comparison.findings, len(comparison.windows))
+    yield from metric_blocks(comparison.windows)
     yield from drift_blocks(comparison.windows)
     yield from window_blocks(comparison)
 
@@ -119,7 +121,11 @@ def summary(comparison: Comparison) -> Iterator[str]:
     for window in comparison.windows:
         yield f"{told(window)}  {window.rows:>9,} rows  {window.status}"
     for one in comparison.findings:
-        what = f"{one.latest.column}: {KINDS[one.latest.kind]}" if one.latest.column else KINDS[one.latest.kind]
+        what = (
+            f"{one.latest.column}: {KINDS[one.latest.kind]}"
+            if one.latest.column
+            else KINDS[one.latest.kind]
+        )
         yield f"{what}: {one.latest.text} ({told(one.windows[-1])})"
     yield from comparison.notes
     yield f"monitor: {comparison.verdict.upper() if comparison.status else comparison.verdict}"
@@ -131,7 +137,10 @@ def headline(comparison: Comparison) -> Iterator[Block]:
     headings = {FOUND: "❌ Something is wrong", WELL: "✅ Nothing found", UNDECIDED: "❔ Undecided"}
     yield Heading(headings[comparison.verdict], 1)
     if not windows:
-        yield say("There is no window with rows that is over, so nothing says how the model {} does.", model)
+        yield say(
+            "There is no window with rows that is over, so nothing says how the model {} does.",
+            model,
+        )
         return
     rows, judged = sum(one.rows for one in windows), sum(one.judged for one in windows)
     span = f"from {told(windows[0])} to {told(windows[-1])}"
@@ -139,11 +148,6 @@ def headline(comparison: Comparison) -> Iterator[Block]:
         "The model {} answered {} rows in {}, {}; {} of these had enough rows to be judged.",
         *(model, f"{rows:,}", counted(len(windows), "window"), span, judged or "none"),
     )
-
-
-def counted(count: int, what: str) -> str:
-    """Return a number with its noun."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def told(window: Window) -> str:
@@ -170,6 +174,39 @@ def found_blocks(found: Sequence[Found], windows: int) -> Iterator[Block]:
     yield Table(("column", "what", "in the latest window that has it", "windows", "latest"), rows)
     if len(found) > MANY:
         yield f"and {len(found) - MANY} more"
+
+
+def metric_blocks(windows: Sequence[Window]) -> Iterator[Block]:
+    """Yield the metrics over time; nothing where no window has enough labels."""
+    points: dict[str, list[dict[str, Any]]] = {}
+    for window in windows:
+        for one in window.metrics:
+            ends = {"low": one.now.low, "high": one.now.high, "bound": one.bound}
+            point = {"time": window.start.isoformat(), "value": one.now.value} | ends
+            name = f"{one.metric} where {one.slice}" if one.slice else one.metric
+            points.setdefault(name, []).append(point | {"found": bool(one.wrong)})
+    if not points:
+        return
+    yield Heading("Metrics")
+    for name in list(points)[:SHOWN]:
+        yield Picture(f"{name}, 95 % interval", plots.draw(plots.over_time(points[name])))
+    whole = [one for window in windows for one in window.metrics if not one.slice]
+    names = dict.fromkeys(one.metric for one in whole)
+    rows = [
+        (told(window), f"{window.metrics[0].rows:,}", *(_of(window, name) for name in names))
+        for window in windows
+        if window.metrics
+    ]
+    yield Table(("from (UTC)", "labelled rows", *map(code, names)), rows)
+
+
+def _of(window: Window, metric: str) -> str:
+    """Return a metric of all labelled rows of a window, with its interval."""
+    found = [one.now for one in window.metrics if one.metric == metric and not one.slice]
+    if not found:
+        return Markdown("-")
+    value, low, high = found[0].value, found[0].low, found[0].high
+    return f"{value:.4f}" if low is None else f"{value:.4f} ({low:.4f} to {high:.4f})"
 
 
 def drift_blocks(windows: Sequence[Window]) -> Iterator[Block]:

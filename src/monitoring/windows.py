@@ -1,18 +1,20 @@
 """The record, cut into windows of time, and what is found in each of them."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from src.monitoring.gather import Asked, Record
 from src.monitoring.drifts import FALSE_ALARMS, Gap, beyond_chance, compare
+from src.monitoring.gather import Asked, Record
+from src.monitoring.labels import Judged, Tested, with_class
+from src.monitoring.labels import judge as judge_metrics
 from src.shared import reference
 from src.shared.errors import UserError
-from src.shared.params import Monitor
+from src.shared.params import Monitor, Params
 from src.shared.reference import Reference
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ class Finding:
     """Something that is wrong in a window.
 
     Attributes:
-        kind: drift, unseen, missing, schema, refused, volume or metric.
+        kind: metric, label, drift, unseen, missing, schema, refused or volume.
         column: which column or metric; empty where it is none.
         text: what is wrong, as plain text.
     """
@@ -52,6 +54,7 @@ class Window:
         all_rows: how many any model answered.
         judged: whether `rows` are enough.
         gaps: how far each column lies from training, where they are enough.
+        metrics: what the answers were worth, where enough of them have a label.
         findings: what is wrong.
     """
 
@@ -61,6 +64,7 @@ class Window:
     all_rows: int
     judged: bool
     gaps: Sequence[Gap] = ()
+    metrics: Sequence[Judged] = ()
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -140,15 +144,60 @@ def judge(
         rows = len(asked.times) if asked else 0
         window = Window(start, start + length, rows, counts[at], rows >= limits.min_rows)
         if asked and window.judged:
+            asked = once(asked)
             said = reference.output(asked.said)
             window.gaps = list(compare(asked.frame, said, known, limits, schema))
-            window.findings += [
-                Finding(one.kind, one.column, one.measured.text) for one in beyond_chance(window.gaps)
-            ]
+            window.findings += map(finding, beyond_chance(window.gaps))
         window.findings += refusals(record, start, limits)
         window.findings += volume(counts, at, limits)
         windows.append(window)
     return windows
+
+
+def finding(gap: Gap) -> Finding:
+    """Return a gap as what is wrong."""
+    size, _, text = gap.measured
+    told = f"{size:.2f} from training, allowed {gap.allowed:g}: {text}"
+    return Finding(gap.kind, gap.column, told if gap.kind == "drift" else text)
+
+
+def counted(count: int, what: str) -> str:
+    """Return a number with its noun."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def once(asked: Asked) -> Asked:
+    """Return the last answer for each key: a row that is asked twice tells no more than once."""
+    if asked.keys.empty:
+        return asked
+    unknown = asked.keys.isna().any(axis=1)
+    return asked.take(np.asarray(unknown | ~asked.keys.duplicated(keep="last")))
+
+
+def add_labels(
+    windows: Sequence[Window], labelled: Asked, tested: Tested, settings: Params
+) -> None:
+    """Judge each window by the labels that have come.
+
+    Args:
+        windows: those to judge.
+        labelled: the rows that have a label.
+        tested: what evaluate measured.
+        settings: the sections evaluate, gate and monitor.
+    """
+    for window in windows:
+        asked = in_window(labelled, window.start, window.end - window.start)
+        known = with_class(asked) if asked else None
+        if asked and known and (others := len(asked.times) - len(known.times)):
+            share = f"{counted(others, 'label')} of {len(asked.times):,} are no class of the model"
+            window.findings.append(Finding("label", "", share))
+        if not known or len(known.times) < settings.monitor.min_rows:
+            continue
+        window.metrics = list(judge_metrics(known, tested, settings.gate, settings.evaluate))
+        for one in window.metrics:
+            if one.wrong:
+                where = f"{one.metric} where {one.slice}" if one.slice else one.metric
+                window.findings.append(Finding("metric", where, f"{one}: {one.wrong}"))
 
 
 def in_window(asked: Asked | None, start: datetime, length: timedelta) -> Asked | None:

@@ -295,8 +295,13 @@ def over_time(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
         points: each with `time` (ISO 8601), `value` and `found` (whether it is wrong) and, where
             there are any, `low`, `high` and `bound`.
     """
-    x = {"field": "time", "type": "temporal", "title": None, "scale": {"type": "utc", "padding": 8},
-         "axis": {"format": "%d %b", "labelOverlap": "greedy", "grid": False, "tickCount": 4}}
+    x = {
+        "field": "time",
+        "type": "temporal",
+        "title": None,
+        "scale": {"type": "utc", "padding": 8},
+        "axis": {"format": "%d %b", "labelOverlap": "greedy", "grid": False, "tickCount": 4},
+    }
     y = {"type": "quantitative", "title": None, "axis": {"tickCount": 3}}
     colour = {"condition": {"test": "datum.found", "value": COLOURS[BOUND]}, "value": COLOURS[RUN]}
     return {
@@ -309,7 +314,8 @@ def over_time(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
              "encoding": {"y": y | {"field": "bound"}}},
             {"mark": {"type": "rule", "strokeWidth": 3, "opacity": 0.6, "color": COLOURS[RUN]},
              "encoding": {"y": y | {"field": "low"}, "y2": {"field": "high"}}},
-            {"mark": {"type": "line", "color": COLOURS[RUN]}, "encoding": {"y": y | {"field": "value"}}},
+            {"mark": {"type": "line", "color": COLOURS[RUN]},
+             "encoding": {"y": y | {"field": "value"}}},
             {"mark": {"type": "point", "filled": True, "size": 60, "opacity": 1},
              "encoding": {"y": y | {"field": "value"}, "color": colour}},
         ],

@@ -126,7 +126,9 @@ def sketch_numbers(column: "pd.Series") -> Numbers:
 def sketch_texts(column: "pd.Series") -> Texts:
     """Return the sketch of a column of texts or classes."""
     counts = as_texts(column.dropna()).value_counts()
-    listed = sorted(counts.items(), key=lambda one: (-one[1], one[0]))[:VALUES]  # whatever their order
+    listed = sorted(counts.items(), key=lambda one: (-one[1], one[0]))[
+        :VALUES
+    ]  # whatever their order
     kept = {str(text): int(count) for text, count in listed}
     known = int(counts.sum())
     return Texts(len(column) - known, known, kept, known - sum(kept.values()), len(counts))

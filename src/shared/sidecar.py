@@ -108,7 +108,9 @@ def parse(path: Path) -> Sidecar:
                 "example": Example(**content["example"]),
                 "form": Format(**content["form"] | {"missing": tuple(content["form"]["missing"])}),
                 "model": Artifact(**content["model"]),
-                "reference": reference.parse(known) if (known := content.get("reference")) else None,
+                "reference": reference.parse(known)
+                if (known := content.get("reference"))
+                else None,
             }
         )
     except (TypeError, KeyError):
@@ -118,5 +120,7 @@ def parse(path: Path) -> Sidecar:
 def write(path: Path, sidecar: Sidecar) -> None:
     """Write it as JSON, a list of numbers in one line."""
     text = json.dumps(asdict(sidecar), indent=2, ensure_ascii=False, allow_nan=False)
-    text = re.sub(r"\[\n([-+.\de,\s]+)\n *\]", lambda found: f"[{' '.join(found[1].split())}]", text)
+    text = re.sub(
+        r"\[\n([-+.\de,\s]+)\n *\]", lambda found: f"[{' '.join(found[1].split())}]", text
+    )
     path.write_text(text + "\n", encoding="utf-8", newline="\n")
