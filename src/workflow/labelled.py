@@ -1,14 +1,13 @@
 """The rows that came in and have got a label since: the record, joined with a table of labels."""
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute
 
-from src.shared import fields, lines, store
+from src.monitoring import labels
+from src.shared import fields
 from src.shared.errors import UserError
 from src.shared.fields import Format
 from src.shared.params import Data
@@ -35,54 +34,41 @@ def read_labels(address: str, data: Data) -> list[Row]:
     Raises:
         UserError: it cannot be read, or has no such column.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "labels.csv")
-        system, remote = store.folder(address)
-        with store.reached(address):
-            system.get_file(remote, str(path))
-        try:
-            first, *rest = lines.rows_of(path, form_of(data))
-        except lines.RefusedError as refused:
-            raise UserError(f"{address}: {refused}; write it as the raw data is written") from None
-    head = [name.strip(fields.BLANKS) for name in first]
-    if data.target not in head:
+    table = labels.read_texts(address, form_of(data))
+    if data.target not in table:
         raise UserError(f"{address}: has no column '{data.target}', the target")
-    return [
-        {name: text.strip(fields.BLANKS) for name, text in zip(head, line, strict=True)}
-        for line in rest
-    ]
+    names = [str(name) for name in table.columns]
+    return [Row(zip(names, row, strict=True)) for row in table.itertuples(index=False)]
 
 
-def choose_places(labels: Sequence[Row], data: Data, address: str) -> tuple[str, ...]:
-    """Return the columns that say which rows the labels are of: the key's, or the request's.
+def choose_places(found: Sequence[Row], data: Data, address: str) -> tuple[str, ...]:
+    """Return the columns that say which rows the labels are of: the request's, or the key's.
 
     Raises:
         UserError: the table of labels has neither.
     """
-    columns = labels[0].keys() if labels else set()
-    for names in (tuple(data.key or ()), REQUEST, REQUEST[:1]):
-        if names and columns >= set(names):
-            return names
-    if not labels:
-        return REQUEST
-    wanted = " and ".join(data.key or REQUEST[:1])
+    columns = found[0].keys() if found else {*REQUEST}
+    names = REQUEST if REQUEST[0] in columns else tuple(data.key or ())
+    if names and columns >= set(names):
+        return names
+    wanted = " and ".join(data.key or REQUEST)
     raise UserError(f"{address}: has no column {wanted}, which says what row a label is of")
 
 
 def by_place(
-    labels: Iterable[Row], names: Sequence[str], target: str, left_out: Counter[str]
+    read: Iterable[Row], names: Sequence[str], target: str, left_out: Counter[str]
 ) -> dict[Place, Row]:
     """Return the labels by the row that they are of, without those that contradict each other.
 
     Args:
-        labels: as `read_labels` gives them.
+        read: the labels, as `read_labels` gives them.
         names: the columns that say which row it is.
         target: the column with the label.
         left_out: counts the rows that are left out, by reason.
     """
     found: dict[Place, Row] = {}
     contradicted = set()
-    for row in labels:
+    for row in read:
         place = tuple(row[name] for name in names)
         if row[target] and all(place) and found.setdefault(place, row)[target] != row[target]:
             contradicted.add(place)
@@ -91,16 +77,14 @@ def by_place(
     return {place: row for place, row in found.items() if place not in contradicted}
 
 
-def join(
-    tables: Iterable[pa.Table], labels: Mapping[Place, Row], names: Sequence[str]
-) -> list[Row]:
+def join(tables: Iterable[pa.Table], known: Mapping[Place, Row], names: Sequence[str]) -> list[Row]:
     """Return the rows of the record that have a label: what the model was given, and the label.
 
     A row that was asked about several times is there as it was the last time.
 
     Args:
         tables: of the record.
-        labels: by place.
+        known: the labels, by place.
         names: the columns that say which row it is.
     """
     found: dict[Place, tuple[object, Row]] = {}
@@ -113,14 +97,14 @@ def join(
         if not set(names) <= set(source.column_names):
             continue  # of a model that had no such key
         places = list(zip(*(_texts(source[name]) for name in names), strict=True))
-        at = pa.array([n for n, place in enumerate(places) if place in labels], pa.int64())
+        at = pa.array([n for n, place in enumerate(places) if place in known], pa.int64())
         texts = {name: _texts(rows[name].take(at)) for name in rows.column_names}
         times = table["time"].take(at).to_pylist()
         for number, (one, time) in enumerate(zip(at.to_pylist(), times, strict=True)):
             place = places[one]
             if place not in found or found[place][0] <= time:
                 row = {name: column[number] for name, column in texts.items()}
-                found[place] = time, labels[place] | row
+                found[place] = time, known[place] | row
     return [row for _, row in found.values()]
 
 
