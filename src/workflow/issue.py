@@ -10,7 +10,8 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +26,30 @@ MARKER = "<!-- monitor"
 NAMED = 700  # findings that the marker has room for
 SHOWN = 20  # findings in a comment
 WINDOWS = 3  # that must be well before the issue is closed
-WELL, UNDECIDED = "nothing found", "undecided"  # what `make monitor` says of a window
+UNDECIDED, METRIC = "undecided", "metric"  # as `make monitor` calls a window, and a finding
 
 
-def windows_well(statuses: Iterable[str]) -> int:
-    """Count the last windows in which nothing was found. Those without enough rows do not count.
+def windows_well(
+    windows: Sequence[Mapping[str, Any]], findings: Sequence[Mapping[str, Any]]
+) -> int:
+    """Count the last windows in which nothing was found; those that could not decide do not count.
+
+    Labels come later than rows: where they told of something, only windows with labels end that.
 
     Args:
-        statuses: of the windows, the oldest first.
+        windows: the oldest first.
+        findings: what was found, and in which windows.
     """
-    decided = [status for status in statuses if status != UNDECIDED]
-    bad = [at for at, status in enumerate(decided, start=1) if status != WELL]
-    return len(decided) - max(bad, default=0)
+    bad = {(begin, one["kind"] == METRIC) for one in findings for begin in one["windows"]}
+    decided = [(one["from"], False) for one in windows if one["status"] != UNDECIDED]
+    counts = [_well(decided, bad)]
+    if any(by_label for _, by_label in bad):
+        counts.append(_well([(one["from"], True) for one in windows if one["labelled"]], bad))
+    return min(counts)
+
+
+def _well(windows: Sequence[Any], bad: Container[Any]) -> int:
+    return len(list(takewhile(lambda one: one not in bad, reversed(windows))))
 
 
 def names_of(findings: Iterable[Mapping[str, Any]]) -> dict[str, str]:
@@ -80,15 +93,15 @@ def named_before(body: str) -> set[str]:
     return set(body.partition("\n")[0].split()[2:-1])
 
 
-def keep(statuses: Sequence[str], found: Mapping[str, str], text: str) -> str:
+def keep(well: int, found: Mapping[str, str], text: str) -> str:
     """Open, update or close the issue; return what was done.
 
     Args:
-        statuses: of the windows, the oldest first.
+        well: how many windows at the end are well.
         found: names and texts of the findings in any of them.
         text: the report.
     """
-    issue, well, url = find(), windows_well(statuses), os.environ["RUN_URL"]
+    issue, url = find(), os.environ["RUN_URL"]
     if issue is None:
         if not found or well >= WINDOWS:
             return "all is well, and no issue is open"
@@ -112,13 +125,13 @@ def main() -> None:
     content = github.read_text(folder / "monitor.json", limit=5_000_000)
     try:
         result = json.loads(content or "")
-        statuses = [str(window["status"]) for window in result["windows"]]
+        well = windows_well(result["windows"], result["findings"])
         found, verdict = names_of(result["findings"]), str(result["verdict"])
     except (ValueError, TypeError, KeyError):
         raise UserError("monitor.json: not what `make monitor` writes; run it again") from None
     if verdict == UNDECIDED:
         raise UserError("the comparison could not decide; the issue stays as it is")
-    print(keep(statuses, found, text or ""))
+    print(keep(well, found, text or ""))
 
 
 if __name__ == "__main__":

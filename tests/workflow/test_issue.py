@@ -10,9 +10,19 @@ from src.workflow.github import INVISIBLE
 from tests.workflow.api import BOT
 
 DRIFT = {"kind": "drift", "column": "size", "text": "size has drifted"}
-LABELS = {"kind": "metric", "column": None, "text": "accuracy fell"}
+LABELS = {"kind": "metric", "column": "accuracy", "text": "accuracy fell"}
 STRANGER = {"login": "stranger"}
 WORDS = ["nothing found", "found", "undecided"]
+
+
+def result_of(statuses, findings, labelled=()):
+    """As `make monitor` writes it; a finding is of all windows that are bad, if it does not say."""
+    bad = [str(at) for at, one in enumerate(statuses) if one == 1]
+    windows = [
+        {"from": str(at), "status": WORDS[one], "labelled": at in labelled}
+        for at, one in enumerate(statuses)
+    ]
+    return {"windows": windows, "findings": [{"windows": bad} | one for one in findings]}
 
 
 @pytest.fixture
@@ -22,8 +32,7 @@ def night(github, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["issue", str(tmp_path)])
 
     def tell(statuses, findings=(), text="# Monitoring", verdict="found"):
-        windows = [{"status": WORDS[one]} for one in statuses]
-        content = {"verdict": verdict, "windows": windows, "findings": list(findings)}
+        content = result_of(statuses, findings) | {"verdict": verdict}
         (tmp_path / "monitor.json").write_text(json.dumps(content))
         (tmp_path / "monitor.md").write_text(text)
         issue.main()
@@ -68,7 +77,18 @@ def test_a_new_model_closes_the_issue_after_three_windows_of_its_own(night, gith
     [([], 0), ([0, 0, 0], 3), ([0, 1, 0], 1), ([0, 0, 1], 0), ([0, 2, 0, 2, 0, 2], 3), ([2, 2], 0)],
 )
 def test_windows_that_could_not_decide_count_neither_way(statuses, well):
-    assert issue.windows_well(WORDS[one] for one in statuses) == well
+    assert issue.windows_well(*result_of(statuses, [DRIFT]).values()) == well
+
+
+@pytest.mark.parametrize(
+    ("labelled", "well"),
+    [([], 0), ([1], 0), ([1, 2, 3], 2), ([1, 3, 4, 5], 3), ([0, 1, 2, 3, 4, 5], 4)],
+)
+def test_what_labels_told_only_labels_end(labelled, well):
+    found = result_of([0, 1, 0, 0, 0, 0], [LABELS], labelled)
+    assert issue.windows_well(*found.values()) == well
+    found = result_of([0, 1, 0, 0, 0, 0], [DRIFT], labelled)
+    assert issue.windows_well(*found.values()) == 4
 
 
 def test_only_the_bots_own_issue_with_label_and_marker_is_taken(night, github):
