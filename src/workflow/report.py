@@ -63,6 +63,7 @@ def describe(known: State, steps: dict[str, Any], job: str, noted: Sequence[Path
 
 
 def _notes(known: State) -> Iterator[str]:
+    yield from known.came
     for name, why in known.stale.items():
         yield say("⚠️ {} is stale in dvc.lock: {} changed", code(name), why)
     if known.source:
