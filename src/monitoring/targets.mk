@@ -5,4 +5,3 @@ collect: $(PIPELINE) ## move what the service recorded to a store: FROM=folder T
 
 monitor: $(PIPELINE) ## compare what the service was asked with training: RECORD=...
 	@$(PY) -m src.monitoring.monitor
-
