@@ -43,6 +43,7 @@ PARTS = {
         "requirements/serve.txt",
         "src/monitoring",
         "src/service",
+        "src/shared/record.py",
         "tests/integration",
         "tests/monitoring",
         "tests/service",

@@ -1,10 +1,10 @@
 """Cleaning: what is repaired in the raw table before it is split.
 
 Yours to change; docs/extend.md has a recipe. Only `prepare` and `make schema` clean: rows that
-come to the service or to `make predict` are taken as they are, in the form that the splits have.
-So here belongs what is wrong with the file that you have: typing errors, rows that should not be
-there, texts to be turned into numbers once. What each new row needs as well, before the model can
-take it, belongs into `COMPUTED` of features.py, which is saved with the model.
+a model is given later, as by `make predict`, are taken as they are, in the form that the splits
+have. So here belongs what is wrong with the file that you have: typing errors, rows that should not
+be there, texts to be turned into numbers once. What each new row needs as well, before the model
+can take it, belongs into `COMPUTED` of features.py, which is saved with the model.
 """
 
 from collections.abc import Callable
