@@ -120,8 +120,8 @@ def test_the_page(project: Path) -> None:
 def test_an_experiment_that_ends_at_the_gate_is_lost(project: Path) -> None:
     """Why the page ends them at evaluate. If DVC keeps them one day, the page can be simpler."""
     before = names(project)
-    settings = ("-S", "train.arguments.min_samples_leaf=100")
-    said = dvc(project, "exp", "run", "--temp", "--name", "lost", *settings, status=255).err
+    rejecting = ("-S", "gate.accuracy.min=0.999")
+    said = dvc(project, "exp", "run", "--temp", "--name", "lost", *rejecting, status=255).err
     assert "failed to reproduce 'gate'" in said
     assert names(project) == before
 
