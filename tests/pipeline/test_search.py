@@ -204,5 +204,7 @@ def test_bar_stays_behind_where_the_search_goes_to_another_process():
     progress = Progress()
     progress.bar = object()
     there = pickle.loads(pickle.dumps(progress))  # noqa: S301
+    there.setup(None, None)
     assert there.bar is None
     there.on_fit_task_end(None, None)
+    there.teardown(None, None)
