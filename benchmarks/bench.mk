@@ -3,3 +3,4 @@ bench: $(DATA) $(DEV) ## measure the pipeline, the workflow and the service
 	@$(PY) benchmarks/run.py
 	@$(PY) -m benchmarks.workflow
 	@$(PY) -m benchmarks.serving
+	@$(PY) -m benchmarks.recording

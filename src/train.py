@@ -3,7 +3,6 @@
 import math
 import sys
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,16 @@ from sklearn.base import BaseEstimator, clone
 from tqdm import tqdm
 
 from src import features, splits
-from src.shared import errors, fields, files, params, reference, sidecar, tables
+from src.shared import errors, fields, files, params, reference, search, sidecar, tables
 from src.shared.errors import UserError
-from src.shared.estimators import Candidate, candidates, distributions, make_estimator, paths, told
+from src.shared.estimators import distributions, make_estimator, paths, told
 from src.shared.fields import Format
 from src.shared.measure import Predictions, headline, predict, six_digits
 from src.shared.model import answers, versions
 from src.shared.params import Data, Params
 from src.shared.paths import DVC_YAML, MODEL, SIDECAR, TRAIN, TRAINING, VALIDATION
 from src.shared.recorder import StageLive
+from src.shared.search import Candidate
 from src.shared.sidecar import Artifact, Example, Feature, Sidecar
 
 # How many candidates of a search the plot shows.
@@ -35,7 +35,7 @@ LOADER = Path("src/shared/model.py")
 def cross_validate(
     model: BaseEstimator, frame: pd.DataFrame, settings: Params
 ) -> tuple[dict[str, list[float]], list[Predictions]]:
-    """Fit and score the model on each fold, in parallel.
+    """Fit and score the model on each fold, in parallel; a search is parallel within each fold.
 
     Args:
         model: an unfitted pipeline.
@@ -66,10 +66,12 @@ def cross_validate(
         return headline(predictions), predictions
 
     folds = list(splits.folds(frame, settings))
+    searching = search.find(model["estimator"]) is not None
     # Threads: a process would import scikit-learn anew, which takes longer than a small fit.
-    pool = joblib.Parallel(n_jobs=-1, prefer="threads", return_as="generator")
+    pool = joblib.Parallel(1 if searching else -1, prefer="threads", return_as="generator")
     running = pool(joblib.delayed(score)(*fold) for fold in folds)
-    ran = list(tqdm(running, total=len(folds), desc="cross-validation", disable=None))
+    desc = "cross-validation of the search" if searching else "cross-validation"
+    ran = list(tqdm(running, total=len(folds), desc=desc, disable=None))
     found = [values for values, _ in ran]
     names = dict.fromkeys(name for fold in found for name in fold)
     scores = {name: [fold.get(name, math.nan) for fold in found] for name in names}
@@ -94,7 +96,7 @@ def describe(
         model: the fitted pipeline.
         frame: the train split.
         described: the columns that the model takes.
-        settings: the sections task, data and train.
+        settings: the sections task, data, train and monitor.
         artifact: the file that the model is in.
         held_out: what was said of the rows of each fold.
     """
@@ -122,6 +124,7 @@ def describe(
         form=written(settings.data),
         data={TRAIN.as_posix(): files.sha256(TRAIN)},
         model=artifact,
+        unrecorded=settings.monitor.leave_out,
         reference=reference.describe(frame, names, held_out, independent),
     )
 
@@ -219,6 +222,8 @@ def main() -> None:
     frame = tables.read_split(TRAIN, *filter(None, [data.target, settings.prepare.column]))
     for name in train.leave_out:
         tables.require_column(name, frame.columns, TRAIN, "train.leave_out")
+    for name in set(settings.monitor.leave_out) - set(data.drop):
+        tables.require_column(name, frame.columns, TRAIN, "monitor.leave_out")
     if settings.prepare.column and splits.find(settings).ordered:
         frame = frame.sort_values(settings.prepare.column, kind="stable", ignore_index=True)
     before = set(sys.modules)
@@ -233,25 +238,30 @@ def main() -> None:
         raise UserError(f"{TRAIN.as_posix()}: has no column left to learn from")
     model = features.build_pipeline(described, estimator)
     try:
-        scores, held_out = cross_validate(model, frame, settings)
-        model.fit(frame, frame[data.target])
+        with search.running(estimator):
+            scores, held_out = cross_validate(model, frame, settings)
+            model.fit(frame, frame[data.target])
     except UserError:
         raise
     except Exception as error:  # whatever an estimator raises for a wrong argument
         raise UserError(f"train: {train.estimator} cannot be fitted: {told(error)}") from error
+    tried = search.candidates(model, frame, frame[data.target])
     with files.replacing(MODEL, SIDECAR, TRAINING) as (model_draft, sidecar_draft, records_draft):
         joblib.dump(model, model_draft)
         artifact = Artifact(MODEL.name, files.sha256(model_draft))
         known = describe(model, frame, described, settings, artifact, held_out)
         sidecar.write(sidecar_draft, known)
-        record(records_draft, settings, scores, candidates(model["estimator"]))
+        record(records_draft, settings, scores, tried)
+        search.write(records_draft, tried)
     print(f"cross-validation in {train.folds} folds ({settings.prepare.split}):")
     for name, values in scores.items():
         print(f"  {name:20} {np.mean(values):8.4g} +- {np.std(values):.2g}")
+    for line in search.summary(tried):
+        print(line)
 
 
 def record(
-    folder: Path, settings: Params, scores: dict[str, list[float]], searched: list[Candidate]
+    folder: Path, settings: Params, scores: dict[str, list[float]], tried: list[Candidate]
 ) -> None:
     """Record parameters, cross-validation metrics and what a search tried, with DVCLive.
 
@@ -259,7 +269,7 @@ def record(
         folder: where to.
         settings: the section train.
         scores: for each metric its value in each fold.
-        searched: what a search tried, the best first; empty if the estimator is not a search.
+        tried: by a search, the best first; empty if the estimator is not a search.
     """
     with StageLive(folder) as live:
         live.log_params(
@@ -270,16 +280,16 @@ def record(
                 "seed": settings.train.seed,
             }
         )
-        if searched:
-            live.log_params({"candidates": len(searched), "best": searched[0].parameters})
+        if chosen := next((one for one in tried if one.chosen), None):
+            live.log_params({"candidates": len(tried), "best": str(chosen)})
         points = []
         for name, values in scores.items():  # under the names that evaluate gives them
             mean, spread = six_digits(float(np.mean(values))), six_digits(float(np.std(values)))
             live.log_metric(name, mean, plot=False)
             points.append({"metric": name, "mean": mean, "std": spread, "folds": values})
         live.log_plot("cross_validation", points, x="mean", y="metric")
-        tried = [asdict(candidate) for candidate in searched[:SHOWN]]
-        live.log_plot("search", tried, x="score", y="parameters")
+        drawn = [{"parameters": str(one), "score": one.mean} for one in tried[:SHOWN]]
+        live.log_plot("search", drawn, x="score", y="parameters")
 
 
 if __name__ == "__main__":

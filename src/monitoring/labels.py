@@ -18,7 +18,7 @@ from src.monitoring.drifts import FALSE_ALARMS
 from src.monitoring.gather import REQUEST, ROW, Asked
 from src.shared import fields, slices, store, tables
 from src.shared.errors import UserError
-from src.shared.fields import BLANKS, Kind
+from src.shared.fields import BLANKS, Format, Kind
 from src.shared.intervals import intervals
 from src.shared.measure import headline
 from src.shared.params import Bound, Evaluate
@@ -96,17 +96,7 @@ def read(address: str, known: Sidecar) -> Labels:
         UserError: it cannot be read, does not say of which row a label is, or holds what is no
             number where the model predicts one.
     """
-    folder, _, name = address.rpartition("/")
-    with store.reached(address):
-        system, path = store.folder(folder or ".")
-        if not system.exists(f"{path}/{name}"):
-            raise UserError(f"LABELS={address}: no such file")
-        content = system.cat_file(f"{path}/{name}")
-    try:
-        texts = _texts(content, known, is_csv=not name.lower().endswith(".parquet"))
-    except (pa.ArrowException, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"LABELS={address}: cannot be read: {reason}") from None
+    texts = read_texts(address, known.form)
     by = [REQUEST, ROW] if REQUEST in texts else known.key
     if not by or not {known.target, *by} <= {*texts}:
         needs = f"'{known.target}', and {REQUEST} with {ROW} or the columns of data.key"
@@ -130,10 +120,31 @@ def read(address: str, known: Sidecar) -> Labels:
     return Labels(by, pd.Series([meaning[text] for text in found], index, dtype=object), notes)
 
 
-def _texts(content: bytes, known: Sidecar, *, is_csv: bool) -> pd.DataFrame:
-    """Read a table as texts without blanks around them; an empty one is missing."""
+def read_texts(address: str, form: Format) -> pd.DataFrame:
+    """Read a table as texts without blanks around them; an empty one is missing.
+
+    Args:
+        address: a .csv or .parquet file, here or at an s3:// address.
+        form: how a CSV file is written.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    folder, _, name = address.rpartition("/")
+    with store.reached(address):
+        system, path = store.folder(folder or ".")
+        if not system.exists(f"{path}/{name}"):
+            raise UserError(f"LABELS={address}: no such file")
+        content = system.cat_file(f"{path}/{name}")
+    try:
+        return _texts(content, form, is_csv=not name.lower().endswith(".parquet"))
+    except (pa.ArrowException, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"LABELS={address}: cannot be read: {reason}") from None
+
+
+def _texts(content: bytes, form: Format, *, is_csv: bool) -> pd.DataFrame:
     if is_csv:
-        form = known.form
         lines = io.StringIO(content.decode(form.encoding).removeprefix("\ufeff"))
         frame = pd.read_csv(lines, sep=form.separator, dtype=str, keep_default_na=False)
     else:

@@ -90,6 +90,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
                 "until": one.end.isoformat(),
                 "rows": one.rows,
                 "status": one.status,
+                "labelled": bool(one.metrics),
                 "findings": len(one.findings),
             }
             for one in windows

@@ -163,25 +163,26 @@ class Evaluate(Section, frozen=True, kw_only=True):
 
 
 class Monitor(Section, frozen=True, kw_only=True):
-    """What `make monitor` allows of the rows that the service was asked."""
+    """What `make monitor` allows of rows that came in.
 
-    leave_out: Annotated[
-        list[Text], Meta(description="a list of columns that the service never records")
-    ]
+    A project without that has `leave_out` only, as train reads it.
+    """
+
+    leave_out: Annotated[list[Text], Meta(description="a list of columns that are never recorded")]
     window: Annotated[
         str, Meta(pattern=r"^[1-9][0-9]{0,3}[hd]$", description="hours or days, such as 12h or 7d")
-    ]
-    min_rows: Count
-    max_drift: Share
-    max_missing: Share
-    max_unseen: Share
-    max_refused: Share
+    ] = "1d"
+    min_rows: Count = 100
+    max_drift: Share = 0.1
+    max_missing: Share = 0.05
+    max_unseen: Share = 0.01
+    max_refused: Share = 0.1
     max_volume: Annotated[
         Annotated[float, Meta(gt=1)] | None, Meta(description="a number above 1, or null")
-    ]
+    ] = 10
     accept: Annotated[
         list[Text], Meta(description="a list of columns that may differ from training")
-    ]
+    ] = []
 
 
 class Bound(Section, frozen=True, kw_only=True, omit_defaults=True):

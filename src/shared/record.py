@@ -27,12 +27,14 @@ did not: 501 and "501" are both "501". Columns of `monitor.leave_out` are not th
 leaves none, the type is null. The type of `probabilities` is null too where the model has none.
 """
 
+import contextlib
 import os
 import re
+import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute
@@ -110,23 +112,29 @@ def write(folder: Path, table: pa.Table, instance: str, number: int) -> Path:
     latest = pa.compute.max(table["time"]).as_py()
     closed = max(datetime.now(UTC), latest)  # a clock may have been set back
     path = folder / f"{closed.strftime(TIME)}-{instance}-{number:06}.parquet"
-    draft = path.with_name(f".{path.name}.tmp")
+    with whole(path) as file:
+        pa.parquet.write_table(table, file, compression="zstd")
+    return path
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to write that is there, and outlasts a loss of power, once the block succeeds."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with draft.open("wb") as file:
-            pa.parquet.write_table(table, file, compression="zstd")
+            yield file
             file.flush()
             os.fsync(file.fileno())
-        draft.rename(path)
+        draft.replace(path)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    if os.name == "posix":  # the name, too, is to outlast a loss of power
-        entry = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(entry)
-        finally:
-            os.close(entry)
-    return path
+    if os.name == "posix":
+        folder = os.open(path.parent, os.O_RDONLY)
+        with contextlib.suppress(OSError):  # the file is there
+            os.fsync(folder)
+        os.close(folder)
 
 
 def read(folder: str | Path, since: datetime | None = None) -> Iterator[pa.Table]:

@@ -61,7 +61,7 @@ class Sidecar:
         form: how the raw table's fields are written, with all texts that stand for a missing value.
         data: the hash of each file that it was trained on.
         model: the model's own file.
-        unrecorded: the columns that the service never records.
+        unrecorded: the columns that are never recorded of rows to come.
         reference: sketches of what it was trained on; None for a model from before there were any.
     """
 

@@ -62,7 +62,7 @@ def folder(address: str) -> tuple[Any, str]:
         if urlsplit(remote["url"])[:2] == (place.scheme, place.netloc)
     )
     kind, settings, path = get_cloud_fs(config, **next(same, {}) | {"url": address})
-    return kind(**settings).fs, path.rstrip("/")
+    return kind(**settings).fs, str(path).rstrip("/")
 
 
 @contextmanager
