@@ -169,32 +169,30 @@ def _texts(known: pd.Series, sketch: Texts, before: float) -> tuple[Measured, Me
     """
     if not sketch.counts:
         return NOTHING, NOTHING
-    counts, rows = as_texts(known).value_counts(), len(known)
-    weight = before / sketch.known
-    then = weight * pd.Series(sketch.counts, dtype=float)
-    new = counts[~counts.index.isin(then.index)]
-    now = counts.reindex(then.index, fill_value=0)
-    gap = (now / rows - then / before).abs().sum() + abs(
-        new.sum() / rows - weight * sketch.rest / before
-    )
-    more, fewer = at_least(now, rows, then, before), at_least(then, before, now, rows)
-    # A value that is not listed was in training at most as often as the last one that is.
-    news = at_least(new, rows, then.min() if sketch.rest else 0.0, before)
-    values = sketch.distinct + len(new)
-    chances = pd.Series([*2 * np.minimum(more, fewer), *news], [*then.index, *new.index])
-    moved = chances.idxmin()
-    shares = counts.get(moved, 0) / rows, then.get(moved, 0.0) / before
-    text = f"{moved!r} {shares[0]:.1%}, in training {shares[1]:.1%}"
-    drift = Measured(float(gap / 2), values * float(chances.min()), text)
-    if sketch.rest or new.empty:
+    rows, weight = len(known), before / sketch.known
+    then = weight * np.array([*sketch.counts.values()], dtype=float)
+    new = as_texts(known).value_counts().to_dict()
+    now = np.array([new.pop(text, 0) for text in sketch.counts])
+    fresh = np.array([*new.values()], dtype=int)
+    gaps = np.abs(now / rows - then / before).sum()
+    gaps += abs(fresh.sum() / rows - weight * sketch.rest / before)
+
+    # A text that is not listed was in training at most as often as the last one that is.
+    more_fresh = at_least(fresh, rows, then.min() if sketch.rest else 0.0, before)
+    moved = np.minimum(at_least(now, rows, then, before), at_least(then, before, now, rows))
+    chances = np.concatenate([2 * moved, more_fresh])
+    values, at = sketch.distinct + len(new), int(chances.argmin())
+    text = [*sketch.counts, *new][at]
+    shares = [now[at] / rows, then[at] / before] if at < len(now) else [new[text] / rows, 0.0]
+    told = f"{text!r} {shares[0]:.1%}, in training {shares[1]:.1%}"
+    drift = Measured(float(gaps / 2), values * float(chances[at]), told)
+    if sketch.rest or not new:
         return drift, NOTHING
-    share, once = (
-        new.sum() / rows,
-        weight * sum(one == 1 for one in sketch.counts.values()) / before,
-    )
+
+    share, once = fresh.sum() / rows, weight * (then == weight).sum() / before
     many = np.exp(-2 * max(share - once, 0.0) ** 2 / (1 / rows + 1 / before))
-    text = f"{share:.1%} are new, such as {new.index[0]!r}"
-    return drift, Measured(float(share), 2 * min(values * float(news.min()), float(many)), text)
+    told = f"{share:.1%} are new, such as {next(iter(new))!r}"
+    return drift, Measured(float(share), 2 * min(values * float(more_fresh.min()), many), told)
 
 
 def _missing(column: pd.Series, missing: float, before: float) -> Measured:

@@ -4,6 +4,7 @@ import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from statistics import NormalDist
 from typing import Any
 
@@ -12,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
+from src.metrics import better
 from src.monitoring.drifts import FALSE_ALARMS
 from src.monitoring.gather import REQUEST, ROW, Asked
 from src.shared import fields, slices, store, tables
@@ -215,8 +217,14 @@ def judge(
                 parts[name] = rows
     before = {"": tested.metrics} | {one.name: one.metrics for one in tested.slices}
     for name, rows in parts.items():
-        # All rows take one half of the false alarms, all slices the other; a metric has 3 bounds.
-        questions = 3 * len(bounds) * 2 * (len(parts) - 1 if name else 1)
+        limits = {
+            metric: (one.slice_min, one.slice_max) if name else (one.min, one.max)
+            for metric, one in bounds.items()
+        }
+        asked = [*(bounds[metric].max_drop for metric in bounds), *chain(*limits.values())]
+        questions = max(1, sum(one is not None for one in asked))
+        if len(parts) > 1:  # all rows take one half of the false alarms, the slices the other
+            questions *= 2 * (len(parts) - 1 if name else 1)
         z = NORMAL.inv_cdf(1 - FALSE_ALARMS / 2 / questions)
         part = labelled.take(rows)
         values = headline(part.said)
@@ -224,10 +232,9 @@ def judge(
         for metric, bound in bounds.items():
             if metric in values:
                 now = Estimate(values[metric], ends[metric].low, ends[metric].high)
-                limits = (bound.slice_min, bound.slice_max) if name else (bound.min, bound.max)
-                limit = next((one for one in limits if one is not None), None)
+                limit = next((one for one in limits[metric] if one is not None), None)
                 then = before.get(name, {}).get(metric)
-                wrong = "; ".join(_wrong(metric, bound, limits, now, then, z))
+                wrong = "; ".join(_wrong(metric, bound, limits[metric], now, then, z))
                 yield Judged(metric, name, len(rows), now, limit, wrong)
 
 
@@ -246,23 +253,44 @@ def _wrong(
     """Say what is surely wrong with a metric.
 
     Source: Newcombe, Interval Estimation for the Difference Between Independent Proportions (1998),
-    method 10, for the difference; the intervals are widened from 95 % in proportion.
+    method 10, for the difference from the test split.
+
+    Args:
+        metric: its name.
+        bound: of the gate, for max_drop.
+        limits: the least and the greatest value allowed of these rows.
+        now: the metric of these rows.
+        then: the same of the test split, if it is known.
+        z: how many standard errors are sure.
     """
-    if now.low is None or now.high is None:
+    if now.low is None or now.high is None or now.low == now.high:
         return
-    reach = z / NORMAL.inv_cdf(0.975)
     least, greatest = limits
-    if least is not None and now.value + reach * (now.high - now.value) < least:
+    if least is not None and now.value + _reach(metric, now.value, now.high, z) < least:
         yield f"below {least:g}"
-    if greatest is not None and now.value - reach * (now.value - now.low) > greatest:
+    if greatest is not None and now.value - _reach(metric, now.value, now.low, z) > greatest:
         yield f"above {greatest:g}"
-    if bound.max_drop is None or then is None or then.low is None or then.high is None:
+    if bound.max_drop is None or then is None or then.low == then.high:
         return
     drop = worse(metric, bound, then.value, now.value)
-    if now.value < then.value:  # the ends that face each other
-        margin = math.hypot(now.high - now.value, then.value - then.low)
-    else:
-        margin = math.hypot(now.value - now.low, then.high - then.value)
-    if drop > bound.max_drop and drop > reach * margin:
+    near, far = (now.high, then.low) if now.value < then.value else (now.low, then.high)
+    ends = (now.value, near), (then.value, far)  # those that face each other
+    margin = math.hypot(*(_reach(metric, value, end, z) for value, end in ends if end is not None))
+    if drop > bound.max_drop and drop > margin:
         was = f"{drop:.3g} worse than in the test split, {then.value:.4g}"
         yield f"{was}, allowed {bound.max_drop:g}"
+
+
+def _reach(metric: str, value: float, end: float, z: float) -> float:
+    """Return how far from a metric a wider interval ends than its 95 % interval.
+
+    It is widened in the logarithm of what the metric lacks to be perfect, as the error of a metric
+    that is nearly perfect is skewed.
+    """
+    times, perfect = z / NORMAL.inv_cdf(0.975), float(better(metric) != "lower")
+    lacking, most = (perfect - value, perfect - end) if perfect else (value, end)
+    if lacking < 0 or most <= 0:  # a metric of one's own, with another range
+        return times * abs(end - value)
+    if lacking == 0:
+        return most * times**2
+    return abs(lacking * (most / lacking) ** times - lacking)
