@@ -11,16 +11,17 @@ import joblib
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, clone
+from sklearn.pipeline import Pipeline
 from tqdm import tqdm
 
 from src import features, splits
-from src.shared import errors, fields, files, params, sidecar, tables
+from src.shared import cluster, errors, fields, files, params, sidecar, tables
 from src.shared.errors import UserError
 from src.shared.estimators import Candidate, candidates, distributions, make_estimator, paths, told
 from src.shared.fields import Format
 from src.shared.measure import headline, predict, six_digits
 from src.shared.model import answers, versions
-from src.shared.params import Data, Params
+from src.shared.params import Data, Params, Train
 from src.shared.paths import DVC_YAML, MODEL, SIDECAR, TRAIN, TRAINING, VALIDATION
 from src.shared.recorder import StageLive
 from src.shared.sidecar import Artifact, Example, Feature, Sidecar
@@ -50,25 +51,14 @@ def cross_validate(
         UserError: a fold cannot be fitted, or the folds cannot be made.
     """
     target = frame[settings.data.target]
-
-    def score(fit: np.ndarray, held_out: np.ndarray) -> dict[str, float]:
-        if settings.task != "regression":
-            lacking = set(target) - set(target.iloc[fit])
-            if lacking:
-                raise UserError(
-                    "train: the training rows of a fold have none of the class "
-                    f"{', '.join(sorted(map(repr, lacking)))}; use fewer train.folds, another "
-                    "prepare.split, or more rows of it"
-                )
-        fitted = clone(model).fit(frame.iloc[fit], target.iloc[fit])
-        rows, actual = frame.iloc[held_out], target.iloc[held_out].to_numpy()
-        predictions = predict(fitted, rows, actual, settings.task, settings.data.positive)
-        return headline(predictions)
-
     folds = list(splits.folds(frame, settings))
     # Threads: a process would import scikit-learn anew, which takes longer than a small fit.
     pool = joblib.Parallel(n_jobs=-1, prefer="threads", return_as="generator")
-    running = pool(joblib.delayed(score)(*fold) for fold in folds)
+    # A cluster is sent what stands here as an argument, and the same object once.
+    task, positive = settings.task, settings.data.positive
+    running = pool(
+        joblib.delayed(score_fold)(model, frame, target, *fold, task, positive) for fold in folds
+    )
     found = list(tqdm(running, total=len(folds), desc="cross-validation", disable=None))
     names = dict.fromkeys(name for fold in found for name in fold)
     scores = {name: [fold.get(name, math.nan) for fold in found] for name in names}
@@ -76,6 +66,54 @@ def cross_validate(
         if lost := sum(map(math.isnan, values)):
             print(f"{name}: not defined in {lost} of {len(found)} folds, so it has no mean")
     return {name: values for name, values in scores.items() if not any(map(math.isnan, values))}
+
+
+def score_fold(
+    model: BaseEstimator,
+    frame: pd.DataFrame,
+    target: pd.Series,
+    learned: np.ndarray,
+    held_out: np.ndarray,
+    task: str,
+    positive: Any,
+) -> dict[str, float]:
+    """Fit a copy of the model on some rows, and return its metrics on others.
+
+    Args:
+        model: an unfitted pipeline.
+        frame: the train split.
+        target: its target.
+        learned: numbers of the rows to fit on.
+        held_out: numbers of the rows to score on.
+        task: binary, multiclass or regression.
+        positive: for a binary task the class that counts as positive.
+
+    Raises:
+        UserError: the rows to fit on lack a class.
+    """
+    if task != "regression":
+        lacking = set(target) - set(target.iloc[learned])
+        if lacking:
+            raise UserError(
+                "train: the training rows of a fold have none of the class "
+                f"{', '.join(sorted(map(repr, lacking)))}; use fewer train.folds, another "
+                "prepare.split, or more rows of it"
+            )
+    fitted = fit(clone(model), frame.iloc[learned], target.iloc[learned])
+    rows, actual = frame.iloc[held_out], target.iloc[held_out].to_numpy()
+    predictions = predict(fitted, rows, actual, task, positive)
+    return headline(predictions)
+
+
+def fit(model: Pipeline, frame: pd.DataFrame, target: pd.Series) -> Pipeline:
+    """Fit a pipeline, and return it.
+
+    What it does to columns is learned here: only the estimator's jobs may go to a cluster.
+    """
+    with joblib.parallel_config("sequential"):
+        rows = model[:-1].fit_transform(frame, target)
+    model[-1].fit(rows, target)
+    return model
 
 
 def describe(
@@ -94,8 +132,6 @@ def describe(
         settings: the sections task, data and train.
         artifact: the file that the model is in.
     """
-    made_of = distributions(settings.train.estimator, settings.train.arguments)
-    packages = dict.fromkeys(["scikit-learn", "numpy", "pandas", "joblib", *made_of])
     return Sidecar(
         task=settings.task,
         target=settings.data.target,
@@ -104,7 +140,7 @@ def describe(
         features=described,
         categories=features.categories(frame, described),
         estimator=settings.train.estimator,
-        versions=versions(packages),
+        versions=versions(packages(settings.train)),
         example=example(model, frame, described, settings.task),
         key=settings.data.key or [],
         ignored=[
@@ -116,6 +152,12 @@ def describe(
         data={TRAIN.as_posix(): files.sha256(TRAIN)},
         model=artifact,
     )
+
+
+def packages(train: Train) -> list[str]:
+    """Return the packages that a model is made of, by the names that pip knows."""
+    made_of = distributions(train.estimator, train.arguments)
+    return list(dict.fromkeys(["scikit-learn", "numpy", "pandas", "joblib", *made_of]))
 
 
 def written(data: Data) -> Format:
@@ -218,15 +260,17 @@ def main() -> None:
         train.estimator, train.arguments, train.seed, settings.task, data.positive
     )
     modules = {path.rpartition(".")[0] for path in paths(train.estimator, train.arguments)}
-    require_dependencies(own_files(modules | set(sys.modules) - before))
+    own = own_files(modules | set(sys.modules) - before)
+    require_dependencies(own)
     left_out = (data.target, settings.prepare.column, *(data.key or ()), *train.leave_out)
     described = features.describe(frame, left_out)
     if not described:
         raise UserError(f"{TRAIN.as_posix()}: has no column left to learn from")
     model = features.build_pipeline(described, estimator)
     try:
-        scores = cross_validate(model, frame, settings)
-        model.fit(frame, frame[data.target])
+        with cluster.joined(packages(train), own):
+            scores = cross_validate(model, frame, settings)
+            fit(model, frame, frame[data.target])
     except UserError:
         raise
     except Exception as error:  # whatever an estimator raises for a wrong argument
