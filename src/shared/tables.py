@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 if "jemalloc" in pa.supported_memory_backends():
     pa.set_memory_pool(pa.jemalloc_memory_pool())
 
-# Rows of a split that are stored together, and rows that are read at once: few enough for memory, and
+# Rows of a split that are stored together, and that are read at once: few enough for memory, and
 # enough for speed.
 ROW_GROUP, ROWS = 200_000, 100_000
 
