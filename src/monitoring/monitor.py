@@ -7,17 +7,18 @@ neither the training data nor Git; data/schema.yaml and metrics/evaluate are use
 
 import os
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from src.monitoring import gather, labels, windows
 from src.monitoring.gather import Record
 from src.monitoring.labels import Tested
 from src.monitoring.page import MOODS, Comparison, as_json, compose, summary
+from src.monitoring.windows import Window, counted
 from src.shared import checks, errors, files, params, provenance, record, sidecar, slices
 from src.shared.errors import UserError, plain
 from src.shared.page import to_html, to_markdown
-from src.shared.params import Params
+from src.shared.params import Monitor, Params
 from src.shared.paths import (
     DVC_LOCK,
     INTERVALS,
@@ -52,21 +53,28 @@ def period(settings: Params, now: datetime) -> tuple[datetime, datetime | None]:
     return windows.floor(begin, length), end
 
 
-def notes(found: Record, known: Sidecar, settings: Params, waiting: int) -> Iterator[str]:
+def notes(
+    found: Record, judged: Sequence[Window], known: Sidecar, limits: Monitor
+) -> Iterator[str]:
     """Say what was not compared, and why.
 
     Args:
         found: the record.
+        judged: its windows.
         known: the sidecar of the model that is here.
-        settings: the section monitor.
-        waiting: how many rows are of a window that is not over.
+        limits: the section monitor of params.yaml.
     """
     for model, rows in found.others.items():
         yield f"Not compared: {rows:,} rows that another model answered ({plain(model)[:12]})."
-    if waiting:
+    if few := [window for window in judged if window.rows and not window.judged]:
+        yield (
+            f"Not compared: {counted(len(few), 'window')} with fewer rows than monitor.min_rows, "
+            f"{limits.min_rows}; a longer monitor.window has more."
+        )
+    if waiting := len(found.answered) - sum(window.all_rows for window in judged):
         yield f"Not compared yet: {waiting:,} rows of a window that is not over."
     names = [one.name for one in known.features]
-    for which, why in ((known.unrecorded, "not recorded"), (settings.monitor.accept, "accepted")):
+    for which, why in ((known.unrecorded, "not recorded"), (limits.accept, "accepted")):
         if some := [name for name in names if name in which]:
             yield f"Not compared, as they are {why}: {', '.join(some)}."
 
@@ -107,8 +115,7 @@ def main() -> int:
         about = [*read.notes, *lacking]
         if found.asked:
             windows.add_labels(judged, labels.join(found.asked, read), tested, settings)
-    waiting = len(found.answered) - sum(window.all_rows for window in judged)
-    left_out = notes(found, known, settings, waiting)
+    left_out = notes(found, judged, known, settings.monitor)
     comparison = Comparison(known.model.sha256, judged, [*left_out, *about])
     write(comparison)
     for line in summary(comparison):
