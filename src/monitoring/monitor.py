@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 
 from src.monitoring import gather, labels, windows
 from src.monitoring.gather import Record
-from src.monitoring.labels import Tested
+from src.monitoring.labels import Evaluated, counted
 from src.monitoring.page import MOODS, Comparison, as_json, compose, summary
-from src.monitoring.windows import Window, counted
+from src.monitoring.windows import Window
 from src.shared import checks, errors, files, params, provenance, record, sidecar, slices
 from src.shared.errors import UserError, plain
 from src.shared.page import to_html, to_markdown
@@ -79,19 +79,20 @@ def notes(
             yield f"Not compared, as they are {why}: {', '.join(some)}."
 
 
-def evaluated() -> tuple[Tested, list[str]]:
+def evaluated() -> tuple[Evaluated, list[str]]:
     """Return what evaluate measured of the model that is here, and why it is not known, if so."""
+    said = "Metrics are judged by their bounds only, as metrics/evaluate is {}."
     if not INTERVALS.exists() or not PROVENANCE.exists():
-        return Tested(), ["Metrics are judged by their bounds only: metrics/evaluate is not here."]
+        return Evaluated(), [said.format("not here")]
     here = files.md5(MODEL) if MODEL.exists() else files.recorded(DVC_LOCK)[MODEL.as_posix()]
     if provenance.read()[MODEL.as_posix()] != here:
-        return Tested(), ["Metrics are judged by their bounds only: metrics/evaluate is another's."]
+        return Evaluated(), [said.format("of another model")]
     ends = files.read_json(INTERVALS, provenance.REMEDY)
     found = {
         name: Estimate(value, ends[name]["low"], ends[name]["high"])
         for name, value in files.read_json(METRICS, provenance.REMEDY).items()
     }
-    return Tested(found, slices.read(SLICES) if SLICES.exists() else ()), []
+    return Evaluated(found, slices.read(SLICES) if SLICES.exists() else ()), []
 
 
 def main() -> int:
@@ -103,7 +104,8 @@ def main() -> int:
     if known.reference is None:
         raise UserError(f"{SIDECAR.as_posix()}: holds no reference; {sidecar.REMEDY}")
     since, until = period(settings, now)
-    found = gather.gather(record.read(source, since), known)
+    parts = record.read(source, since)
+    found = gather.gather(gather.earlier(parts, until) if until else parts, known)
     # By the clock of whoever is ahead: this machine, or the one that wrote the record.
     latest = found.times.max().item().replace(tzinfo=UTC) if len(found.times) else now
     starts = windows.cut(found, since, until or max(now, latest), settings.monitor)

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from src.monitoring.windows import FOUND, UNDECIDED, WELL, Finding, Window, counted
+from src.monitoring.labels import counted
+from src.monitoring.windows import FOUND, UNDECIDED, WELL, Finding, Window
 from src.shared import plots
 from src.shared.page import Block, Heading, Markdown, Mood, Picture, Table, code, say
 

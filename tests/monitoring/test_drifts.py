@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binom
+from scipy.stats import binom  # type: ignore[import-untyped]
 
 from src.monitoring.drifts import PREDICTION, Gap, at_least, beyond_chance, compare
 from src.shared.drift import drift
