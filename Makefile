@@ -111,12 +111,14 @@ VERSIONS := .venv/versions.txt
 beyond = $$(sed -n 's/^\([^ =]*\)==[^;]*$$/--no-emit-package=\1/p' $(1))
 
 lock:: $(DEV) ## renew requirements/*.txt from pyproject.toml
-	@$(LOCK) --upgrade pyproject.toml $(GROUPS:%=--group %) $(if $(REMOTE),--group remote) --output-file $(VERSIONS)
+	@$(LOCK) --upgrade pyproject.toml $(GROUPS:%=--group %) --group cluster $(if $(REMOTE),--group remote) --output-file $(VERSIONS)
 	@$(LOCK) pyproject.toml --constraint $(VERSIONS) --output-file requirements/pipeline.txt
 	@$(LOCK) pyproject.toml --group dev --constraint $(VERSIONS) --output-file requirements/dev.txt
 	@for group in $(filter-out dev,$(GROUPS)); do \
 		$(LOCK) --group $$group --constraint $(VERSIONS) --output-file requirements/$$group.txt || exit 1; \
 	done
+	@$(LOCK) --group cluster --constraint $(VERSIONS) \
+		$(call beyond,requirements/pipeline.txt) --output-file requirements/cluster.txt
 	@$(if $(REMOTE),$(LOCK) --group remote --constraint $(VERSIONS) \
 		$(call beyond,requirements/pipeline.txt) --output-file $(REMOTE))
 

@@ -10,16 +10,17 @@ import joblib
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, clone
+from sklearn.pipeline import Pipeline
 from tqdm import tqdm
 
 from src import features, splits
-from src.shared import errors, fields, files, params, reference, search, sidecar, tables
+from src.shared import cluster, errors, fields, files, params, reference, search, sidecar, tables
 from src.shared.errors import UserError
 from src.shared.estimators import distributions, make_estimator, paths, told
 from src.shared.fields import Format
 from src.shared.measure import Predictions, headline, predict, six_digits
 from src.shared.model import answers, versions
-from src.shared.params import Data, Params
+from src.shared.params import Data, Params, Train
 from src.shared.paths import DVC_YAML, MODEL, SIDECAR, TRAIN, TRAINING, VALIDATION
 from src.shared.recorder import StageLive
 from src.shared.search import Candidate
@@ -50,26 +51,15 @@ def cross_validate(
         UserError: a fold cannot be fitted, or the folds cannot be made.
     """
     target = frame[settings.data.target]
-
-    def score(fit: np.ndarray, held_out: np.ndarray) -> tuple[dict[str, float], Predictions]:
-        if settings.task != "regression":
-            lacking = set(target) - set(target.iloc[fit])
-            if lacking:
-                raise UserError(
-                    "train: the training rows of a fold have none of the class "
-                    f"{', '.join(sorted(map(repr, lacking)))}; use fewer train.folds, another "
-                    "prepare.split, or more rows of it"
-                )
-        fitted = clone(model).fit(frame.iloc[fit], target.iloc[fit])
-        rows, actual = frame.iloc[held_out], target.iloc[held_out].to_numpy()
-        predictions = predict(fitted, rows, actual, settings.task, settings.data.positive)
-        return headline(predictions), predictions
-
     folds = list(splits.folds(frame, settings))
     searching = search.find(model["estimator"]) is not None
     # Threads: a process would import scikit-learn anew, which takes longer than a small fit.
     pool = joblib.Parallel(1 if searching else -1, prefer="threads", return_as="generator")
-    running = pool(joblib.delayed(score)(*fold) for fold in folds)
+    # A cluster is sent what stands here as an argument, and the same object once.
+    task, positive = settings.task, settings.data.positive
+    running = pool(
+        joblib.delayed(score_fold)(model, frame, target, *fold, task, positive) for fold in folds
+    )
     desc = "cross-validation of the search" if searching else "cross-validation"
     ran = list(tqdm(running, total=len(folds), desc=desc, disable=None))
     found = [values for values, _ in ran]
@@ -80,6 +70,54 @@ def cross_validate(
             print(f"{name}: not defined in {lost} of {len(found)} folds, so it has no mean")
     whole = {name: values for name, values in scores.items() if not any(map(math.isnan, values))}
     return whole, [predictions for _, predictions in ran]
+
+
+def score_fold(
+    model: BaseEstimator,
+    frame: pd.DataFrame,
+    target: pd.Series,
+    learned: np.ndarray,
+    held_out: np.ndarray,
+    task: str,
+    positive: Any,
+) -> tuple[dict[str, float], Predictions]:
+    """Fit a copy of the model on some rows; return its metrics on others, and what it says of them.
+
+    Args:
+        model: an unfitted pipeline.
+        frame: the train split.
+        target: its target.
+        learned: numbers of the rows to fit on.
+        held_out: numbers of the rows to score on.
+        task: binary, multiclass or regression.
+        positive: for a binary task the class that counts as positive.
+
+    Raises:
+        UserError: the rows to fit on lack a class.
+    """
+    if task != "regression":
+        lacking = set(target) - set(target.iloc[learned])
+        if lacking:
+            raise UserError(
+                "train: the training rows of a fold have none of the class "
+                f"{', '.join(sorted(map(repr, lacking)))}; use fewer train.folds, another "
+                "prepare.split, or more rows of it"
+            )
+    fitted = fit(clone(model), frame.iloc[learned], target.iloc[learned])
+    rows, actual = frame.iloc[held_out], target.iloc[held_out].to_numpy()
+    predictions = predict(fitted, rows, actual, task, positive)
+    return headline(predictions), predictions
+
+
+def fit(model: Pipeline, frame: pd.DataFrame, target: pd.Series) -> Pipeline:
+    """Fit a pipeline, and return it.
+
+    What it does to columns is learned here: only the estimator's jobs may go to a cluster.
+    """
+    with joblib.parallel_config("sequential"):
+        rows = model[:-1].fit_transform(frame, target)
+    model[-1].fit(rows, target)
+    return model
 
 
 def describe(
@@ -100,8 +138,6 @@ def describe(
         artifact: the file that the model is in.
         held_out: what was said of the rows of each fold.
     """
-    made_of = distributions(settings.train.estimator, settings.train.arguments)
-    packages = dict.fromkeys(["scikit-learn", "numpy", "pandas", "joblib", *made_of])
     group = settings.prepare.column if splits.find(settings).grouped else None
     independent = frame[group].nunique() if group else len(frame)
     names = [one.name for one in described if one.name not in settings.monitor.leave_out]
@@ -113,7 +149,7 @@ def describe(
         features=described,
         categories=features.categories(frame, described),
         estimator=settings.train.estimator,
-        versions=versions(packages),
+        versions=versions(packages(settings.train)),
         example=example(model, frame, described, settings.task),
         key=settings.data.key or [],
         ignored=[
@@ -127,6 +163,12 @@ def describe(
         unrecorded=settings.monitor.leave_out,
         reference=reference.describe(frame, names, held_out, independent),
     )
+
+
+def packages(train: Train) -> list[str]:
+    """Return the packages that a model is made of, by the names that pip knows."""
+    made_of = distributions(train.estimator, train.arguments)
+    return list(dict.fromkeys(["scikit-learn", "numpy", "pandas", "joblib", *made_of]))
 
 
 def written(data: Data) -> Format:
@@ -231,16 +273,17 @@ def main() -> None:
         train.estimator, train.arguments, train.seed, settings.task, data.positive
     )
     modules = {path.rpartition(".")[0] for path in paths(train.estimator, train.arguments)}
-    require_dependencies(own_files(modules | set(sys.modules) - before))
+    own = own_files(modules | set(sys.modules) - before)
+    require_dependencies(own)
     left_out = (data.target, settings.prepare.column, *(data.key or ()), *train.leave_out)
     described = features.describe(frame, left_out)
     if not described:
         raise UserError(f"{TRAIN.as_posix()}: has no column left to learn from")
     model = features.build_pipeline(described, estimator)
     try:
-        with search.running(estimator):
+        with cluster.joined(packages(train), own), search.running(estimator):
             scores, held_out = cross_validate(model, frame, settings)
-            model.fit(frame, frame[data.target])
+            fit(model, frame, frame[data.target])
     except UserError:
         raise
     except Exception as error:  # whatever an estimator raises for a wrong argument

@@ -163,6 +163,13 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
         table.to_parquet(path, index=False)
 
 
+def as_split(table: pd.DataFrame, name: str = "split") -> tables.Split:
+    """Write a table as a split into the current folder, and open it."""
+    path = Path(f"{name}.parquet")
+    table.to_parquet(path, index=False)
+    return tables.Split(path)
+
+
 def make_project(
     folder: Path,
     task: str = "binary",

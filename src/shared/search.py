@@ -66,18 +66,20 @@ class Candidate:
 class Progress:
     """What scikit-learn tells while a search runs, as a bar that counts fits or iterations.
 
-    Where it is copied to another process, that has no bar: there Dask's dashboard shows more.
+    A copy in another process shows none: there Dask's dashboard tells more.
     """
 
     def __init__(self) -> None:
+        self.shown = True
         self.bar: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"bar": None}
+        return {"shown": False, "bar": None}
 
     def setup(self, estimator: Any, context: Any) -> None:
         """Begin the bar of one search."""
-        self.bar = tqdm(desc="search", leave=False, disable=None)
+        if self.shown:
+            self.bar = tqdm(desc="search", leave=False, disable=None)
 
     def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
         """Learn how many fits or iterations there will be."""

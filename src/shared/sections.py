@@ -191,7 +191,7 @@ def search_blocks(tried: Sequence[Mapping[str, str]]) -> Iterator[Block]:
     )
     failed = [row["failed"] for row in tried if row["failed"]]
     if failed:
-        yield say("{} candidates failed, the first: {}", len(failed), failed[0])
+        yield say("{} of them failed, the first: {}", len(failed), failed[0])
 
 
 def slice_blocks(found: Sequence[Slice], verdicts: list[Verdict]) -> Iterator[Block]:

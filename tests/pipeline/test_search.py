@@ -104,8 +104,7 @@ def test_a_parameter_that_halving_doles_out_makes_no_candidates():
 
 
 def test_of_several_scores_the_one_that_it_chose_by_counts():
-    several: dict[str, Any] = {"scoring": ["accuracy", "neg_log_loss"], "refit": "neg_log_loss"}
-    search = fit(make(**several))[-1]
+    search = fit(make(scoring=["accuracy", "neg_log_loss"], refit="neg_log_loss"))[-1]
     best = search.cv_results_["mean_test_neg_log_loss"][search.best_index_]
     assert ranked(search)[0].mean == pytest.approx(best, rel=1e-5)
 
@@ -205,5 +204,7 @@ def test_bar_stays_behind_where_the_search_goes_to_another_process():
     progress = Progress()
     progress.bar = object()
     there = pickle.loads(pickle.dumps(progress))  # noqa: S301
+    there.setup(None, None)
     assert there.bar is None
     there.on_fit_task_end(None, None)
+    there.teardown(None, None)
