@@ -140,7 +140,7 @@ def describe(
     """
     group = settings.prepare.column if splits.find(settings).grouped else None
     independent = frame[group].nunique() if group else len(frame)
-    names = [feature.name for feature in described]
+    names = [one.name for one in described if one.name not in settings.monitor.leave_out]
     return Sidecar(
         task=settings.task,
         target=settings.data.target,

@@ -205,13 +205,13 @@ def _missing(column: pd.Series, missing: float, before: float) -> Measured:
     """
     lacking, rows, rows_before = int(column.isna().sum()), len(column), missing + before
     share, then = lacking / rows, missing / rows_before
+    if share <= then:
+        return NOTHING
     if lacking + missing <= (rows + rows_before) / 2:
         chance = at_least(lacking, rows, missing, rows_before)
     else:  # the rarer of the two tells more
         chance = at_least(before, rows_before, rows - lacking, rows)
-    return Measured(
-        max(share - then, 0.0), float(chance), f"{share:.1%} missing, in training {then:.1%}"
-    )
+    return Measured(share - then, float(chance), f"{share:.1%} missing, in training {then:.1%}")
 
 
 def _broken(known: pd.Series, checks: list[Any], before: float) -> Measured:

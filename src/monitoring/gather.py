@@ -1,12 +1,14 @@
 """What the service was asked, as the record has it: the rows of the model that is here."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute
 
 from src.shared.measure import Predictions
 from src.shared.sidecar import Sidecar
@@ -62,6 +64,14 @@ class Record:
         return np.concatenate([self.answered, self.refused])
 
 
+def earlier(parts: Iterable[pa.Table], until: datetime) -> Iterator[pa.Table]:
+    """Yield the rows of a record before a moment."""
+    for part in parts:
+        kept = part.filter(pa.compute.field("time") < pa.scalar(until, part["time"].type))
+        if len(kept):
+            yield kept
+
+
 def gather(parts: Iterable[pa.Table], known: Sidecar) -> Record:
     """Gather the files of a record, each of one model.
 
@@ -77,11 +87,10 @@ def gather(parts: Iterable[pa.Table], known: Sidecar) -> Record:
         refused.append(times[was_refused])
         answered.append(times[~was_refused])
         requests.append(times[~was_refused & (part[ROW].to_numpy() == 0)])
-        kept = part.filter(pa.array(~was_refused))
-        model = part["model"][0].as_py()
+        kept, model = part.filter(pa.array(~was_refused)), part["model"][0].as_py()
         if model == known.model.sha256:
             mine.append(kept)
-        else:
+        elif len(kept):
             others[model] += len(kept)
     whole = pa.concat_tables(mine) if mine else None
     asked = _asked(whole, known) if whole is not None and len(whole) else None

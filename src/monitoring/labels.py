@@ -46,7 +46,7 @@ class Labels:
 
 
 @dataclass(frozen=True)
-class Tested:
+class Evaluated:
     """What evaluate measured on the test split; empty where that is not known here.
 
     Attributes:
@@ -85,6 +85,11 @@ class Judged:
         return f"{self.now.value:.4g} ({ends}{self.rows:,} labelled rows)"
 
 
+def counted(count: int, what: str) -> str:
+    """Return a number with its noun."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def read(address: str, known: Sidecar) -> Labels:
     """Read a table of labels: the target, and `request_id` with `row`, or the columns of the key.
 
@@ -108,7 +113,9 @@ def read(address: str, known: Sidecar) -> Labels:
     notes = []
     if twice.any():
         count = whole[twice].groupby(by).ngroups
-        notes.append(f"Not used: {count:,} rows that have more than one label.")
+        notes.append(
+            f"Not used: the labels of {counted(count, 'row')}, which contradict each other."
+        )
     index = pd.MultiIndex.from_frame(whole.loc[~twice, by])
     found = whole.loc[~twice, known.target]
     try:
@@ -195,7 +202,7 @@ def with_class(labelled: Asked) -> Asked:
 
 
 def judge(
-    labelled: Asked, tested: Tested, bounds: Mapping[str, Bound], settings: Evaluate
+    labelled: Asked, tested: Evaluated, bounds: Mapping[str, Bound], settings: Evaluate
 ) -> Iterator[Judged]:
     """Compare what the answers of a window were worth with the gate's bounds and the test split.
 

@@ -7,17 +7,18 @@ neither the training data nor Git; data/schema.yaml and metrics/evaluate are use
 
 import os
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from src.monitoring import gather, labels, windows
 from src.monitoring.gather import Record
-from src.monitoring.labels import Tested
+from src.monitoring.labels import Evaluated, counted
 from src.monitoring.page import MOODS, Comparison, as_json, compose, summary
+from src.monitoring.windows import Window
 from src.shared import checks, errors, files, params, provenance, record, sidecar, slices
 from src.shared.errors import UserError, plain
 from src.shared.page import to_html, to_markdown
-from src.shared.params import Params
+from src.shared.params import Monitor, Params
 from src.shared.paths import (
     DVC_LOCK,
     INTERVALS,
@@ -52,38 +53,46 @@ def period(settings: Params, now: datetime) -> tuple[datetime, datetime | None]:
     return windows.floor(begin, length), end
 
 
-def notes(found: Record, known: Sidecar, settings: Params, waiting: int) -> Iterator[str]:
+def notes(
+    found: Record, judged: Sequence[Window], known: Sidecar, limits: Monitor
+) -> Iterator[str]:
     """Say what was not compared, and why.
 
     Args:
         found: the record.
+        judged: its windows.
         known: the sidecar of the model that is here.
-        settings: the section monitor.
-        waiting: how many rows are of a window that is not over.
+        limits: the section monitor of params.yaml.
     """
     for model, rows in found.others.items():
         yield f"Not compared: {rows:,} rows that another model answered ({plain(model)[:12]})."
-    if waiting:
+    if few := [window for window in judged if window.rows and not window.judged]:
+        yield (
+            f"Not compared: {counted(len(few), 'window')} with fewer rows than monitor.min_rows, "
+            f"{limits.min_rows}; a longer monitor.window has more."
+        )
+    if waiting := len(found.answered) - sum(window.all_rows for window in judged):
         yield f"Not compared yet: {waiting:,} rows of a window that is not over."
     names = [one.name for one in known.features]
-    for which, why in ((known.unrecorded, "not recorded"), (settings.monitor.accept, "accepted")):
+    for which, why in ((known.unrecorded, "not recorded"), (limits.accept, "accepted")):
         if some := [name for name in names if name in which]:
             yield f"Not compared, as they are {why}: {', '.join(some)}."
 
 
-def evaluated() -> tuple[Tested, list[str]]:
+def evaluated() -> tuple[Evaluated, list[str]]:
     """Return what evaluate measured of the model that is here, and why it is not known, if so."""
+    said = "Metrics are judged by their bounds only, as metrics/evaluate is {}."
     if not INTERVALS.exists() or not PROVENANCE.exists():
-        return Tested(), ["Metrics are judged by their bounds only: metrics/evaluate is not here."]
+        return Evaluated(), [said.format("not here")]
     here = files.md5(MODEL) if MODEL.exists() else files.recorded(DVC_LOCK)[MODEL.as_posix()]
     if provenance.read()[MODEL.as_posix()] != here:
-        return Tested(), ["Metrics are judged by their bounds only: metrics/evaluate is another's."]
+        return Evaluated(), [said.format("of another model")]
     ends = files.read_json(INTERVALS, provenance.REMEDY)
     found = {
         name: Estimate(value, ends[name]["low"], ends[name]["high"])
         for name, value in files.read_json(METRICS, provenance.REMEDY).items()
     }
-    return Tested(found, slices.read(SLICES) if SLICES.exists() else ()), []
+    return Evaluated(found, slices.read(SLICES) if SLICES.exists() else ()), []
 
 
 def main() -> int:
@@ -95,7 +104,8 @@ def main() -> int:
     if known.reference is None:
         raise UserError(f"{SIDECAR.as_posix()}: holds no reference; {sidecar.REMEDY}")
     since, until = period(settings, now)
-    found = gather.gather(record.read(source, since), known)
+    parts = record.read(source, since)
+    found = gather.gather(gather.earlier(parts, until) if until else parts, known)
     # By the clock of whoever is ahead: this machine, or the one that wrote the record.
     latest = found.times.max().item().replace(tzinfo=UTC) if len(found.times) else now
     starts = windows.cut(found, since, until or max(now, latest), settings.monitor)
@@ -107,8 +117,7 @@ def main() -> int:
         about = [*read.notes, *lacking]
         if found.asked:
             windows.add_labels(judged, labels.join(found.asked, read), tested, settings)
-    waiting = len(found.answered) - sum(window.all_rows for window in judged)
-    left_out = notes(found, known, settings, waiting)
+    left_out = notes(found, judged, known, settings.monitor)
     comparison = Comparison(known.model.sha256, judged, [*left_out, *about])
     write(comparison)
     for line in summary(comparison):

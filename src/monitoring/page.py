@@ -4,13 +4,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from src.monitoring.windows import FOUND, UNDECIDED, WELL, Finding, Window, counted
+from src.monitoring.labels import counted
+from src.monitoring.windows import FOUND, UNDECIDED, WELL, Finding, Window
 from src.shared import plots
 from src.shared.page import Block, Heading, Markdown, Mood, Picture, Table, code, say
 
 SHOWN = 12  # columns that are drawn, those closest to what is allowed
 MANY = 50  # findings that are listed
 MOODS: dict[str, Mood] = {FOUND: "bad", WELL: "good", UNDECIDED: "open"}
+SIGNS = {FOUND: "❌ found", WELL: "✅ nothing found", UNDECIDED: "❔ undecided"}
 KINDS = {
     "metric": "worse",
     "label": "unknown labels",
@@ -122,11 +124,7 @@ def summary(comparison: Comparison) -> Iterator[str]:
     for window in comparison.windows:
         yield f"{told(window)}  {window.rows:>9,} rows  {window.status}"
     for one in comparison.findings:
-        what = (
-            f"{one.latest.column}: {KINDS[one.latest.kind]}"
-            if one.latest.column
-            else KINDS[one.latest.kind]
-        )
+        what = ": ".join(filter(None, [one.latest.column, KINDS[one.latest.kind]]))
         yield f"{what}: {one.latest.text} ({told(one.windows[-1])})"
     yield from comparison.notes
     yield f"monitor: {comparison.verdict.upper() if comparison.status else comparison.verdict}"
@@ -199,6 +197,7 @@ def metric_blocks(windows: Sequence[Window]) -> Iterator[Block]:
         if window.metrics
     ]
     yield Table(("from (UTC)", "labelled rows", *map(code, names)), rows)
+    yield "In brackets: the 95 % interval."
 
 
 def _of(window: Window, metric: str) -> str:
@@ -223,7 +222,10 @@ def drift_blocks(windows: Sequence[Window]) -> Iterator[Block]:
     if not points:
         return
     yield Heading("Drift")
-    yield "How far each column lies from training, 0 to 1, and what is allowed. Full: surely more."
+    yield (
+        "How far each column lies from training, 0 to 1; dashed: what is allowed. A red point is "
+        "more than that, and more than chance."
+    )
     names = sorted(points, key=lambda name: -max(one["value"] for one in points[name]))
     for name in names[:SHOWN]:
         yield Picture(name, plots.draw(plots.over_time(points[name])))
@@ -235,7 +237,7 @@ def window_blocks(comparison: Comparison) -> Iterator[Block]:
     """Yield a table of the windows, and what else is to be known."""
     yield Heading("Windows")
     rows = [
-        (told(one), f"{one.rows:,}", one.status, counted(len(one.findings), "finding"))
+        (told(one), f"{one.rows:,}", SIGNS[one.status], counted(len(one.findings), "finding"))
         for one in comparison.windows
     ]
     if rows:

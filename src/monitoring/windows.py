@@ -10,7 +10,7 @@ import numpy as np
 
 from src.monitoring.drifts import FALSE_ALARMS, Gap, beyond_chance, compare
 from src.monitoring.gather import Asked, Record
-from src.monitoring.labels import Judged, Tested, with_class
+from src.monitoring.labels import Evaluated, Judged, counted, with_class
 from src.monitoring.labels import judge as judge_metrics
 from src.shared import reference
 from src.shared.errors import UserError
@@ -161,11 +161,6 @@ def finding(gap: Gap) -> Finding:
     return Finding(gap.kind, gap.column, told if gap.kind == "drift" else text)
 
 
-def counted(count: int, what: str) -> str:
-    """Return a number with its noun."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
 def once(asked: Asked) -> Asked:
     """Return the last answer for each key: a row that is asked twice tells no more than once."""
     if asked.keys.empty:
@@ -175,7 +170,7 @@ def once(asked: Asked) -> Asked:
 
 
 def add_labels(
-    windows: Sequence[Window], labelled: Asked, tested: Tested, settings: Params
+    windows: Sequence[Window], labelled: Asked, tested: Evaluated, settings: Params
 ) -> None:
     """Judge each window by the labels that have come.
 

@@ -302,7 +302,8 @@ def over_time(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "scale": {"type": "utc", "padding": 8},
         "axis": {"format": "%d %b", "labelOverlap": "greedy", "grid": False, "tickCount": 4},
     }
-    y = {"type": "quantitative", "title": None, "axis": {"tickCount": 3}}
+    zero = not any(point.get("low") is not None for point in points)  # of metrics near 1
+    y = {"type": "quantitative", "title": None, "axis": {"tickCount": 3}, "scale": {"zero": zero}}
     colour = {"condition": {"test": "datum.found", "value": COLOURS[BOUND]}, "value": COLOURS[RUN]}
     return {
         "data": {"values": list(points)},
