@@ -296,7 +296,8 @@ def main() -> None:
         sidecar.write(sidecar_draft, known)
         record(records_draft, settings, scores, tried)
         search.write(records_draft, tried)
-    print(f"cross-validation in {train.folds} folds ({settings.prepare.split}):")
+    what = "cross-validation of the whole search" if tried else "cross-validation"
+    print(f"{what} in {train.folds} folds ({settings.prepare.split}):")
     for name, values in scores.items():
         print(f"  {name:20} {np.mean(values):8.4g} +- {np.std(values):.2g}")
     for line in search.summary(tried):

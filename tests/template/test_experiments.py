@@ -92,7 +92,7 @@ def test_the_page(project: Path) -> None:
 
     apply, *rest, branch = blocks("Take the best one")
     run(project, apply)
-    assert "n_estimators: 20\n    min_samples_leaf: 5" in (project / "params.yaml").read_text()
+    assert "n_estimators: 20\n    min_samples_leaf: 1" in (project / "params.yaml").read_text()
     said = run(project, rest.pop(0))
     assert re.findall(r"Running stage '(\w+)'", said) == ["gate"]
     for line in rest:
@@ -101,20 +101,20 @@ def test_the_page(project: Path) -> None:
     assert repro(project) == []
     assert git(project, "rev-parse", "HEAD^") == head
     run(project, branch)
-    assert git(project, "rev-parse", "five-rows-in-a-leaf^") == head
+    assert git(project, "rev-parse", "one-row-in-a-leaf^") == head
 
     push, listing, *tidy = blocks("Share one")
     run(project, push)
-    assert "leaf-5" in run(project, listing)
+    assert "leaf-1" in run(project, listing)
     other = project.parent / "other"
     git(project.parent, "clone", "--quiet", "origin.git", str(other))
     pull = re.findall(r"`(dvc exp pull .*?)`", PAGE.replace("\n", " "))[0]
     run(other, pull)
-    assert names(other) == ["leaf-5"]
-    assert "leaf-5" in call(other, "python", "-m", "src.experiments").out
+    assert names(other) == ["leaf-1"]
+    assert "leaf-1" in call(other, "python", "-m", "src.experiments").out
     for line in tidy:
         run(project, line)
-    assert "leaf-5" not in names(project)
+    assert "leaf-1" not in names(project)
 
 
 def test_an_experiment_that_ends_at_the_gate_is_lost(project: Path) -> None:
