@@ -184,7 +184,8 @@ def test_labels_are_joined_by_request(compare: Compare) -> None:
     assert "1,000 labelled rows" in finding["text"]
     INTERVALS.unlink()
     found = compare(LABELS="labels.csv")
-    assert found["notes"][-1].startswith("Metrics are judged by their bounds only")
+    assert found["notes"][-2].startswith("Metrics are judged by their bounds only")
+    assert found["notes"][-1] == "2,000 of 2,000 labels are of rows in this part of the record."
 
 
 def test_it_needs_neither_data_nor_git(compare: Compare) -> None:
