@@ -25,7 +25,7 @@ from src.shared import record, sidecar, tables
 from src.shared.paths import SIDECAR, TEST
 
 RESULTS = Path(__file__).with_name("recording.md")
-ROUNDS, SINGLE, BATCHES, BATCH, MOST = 20, 640, 20, 1_000, 0.05
+ROUNDS, SINGLE, BATCHES, BATCH, MOST = 20, 1_000, 40, 1_000, 0.05
 Burst = Callable[[Server], int]
 
 
@@ -42,15 +42,6 @@ def clients(server: Server, bodies: list[bytes], many: int) -> None:
         list(pool.map(client, [bodies[at::many] for at in range(many)]))
 
 
-def waiting(server: Server) -> float:
-    """Return how many rows are not on the disk yet, besides the one that the start left."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-    with contextlib.closing(connection):
-        connection.request("GET", "/metrics")
-        lines = connection.getresponse().read().decode().splitlines()
-    return sum(float(line.split()[1]) for line in lines if line.startswith("waiting_rows "))
-
-
 def cpu(server: Server) -> float:
     """Return the seconds of CPU that a service has taken, in all its threads (Linux)."""
     assert server.process
@@ -58,14 +49,21 @@ def cpu(server: Server) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def measure(server: Server, kind: str, burst: Burst) -> None:
-    """Note rows a second, and CPU time per thousand rows."""
+def measure(server: Server, kind: str, burst: Burst, files: int) -> None:
+    """Note rows a second, and CPU time per million rows, until so many more files are there."""
     start, before = time.perf_counter(), cpu(server)
+    folder = server.settings.get("RECORD", "")
+    wanted = closed(folder) + files
     rows = burst(server)
-    while waiting(server) > 1:
+    while folder and closed(folder) < wanted:
         time.sleep(0.005)
     server.note(f"{kind} rate", rows / (time.perf_counter() - start))
     server.note(f"{kind} cpu", (cpu(server) - before) / rows * 1e6)
+
+
+def closed(folder: str) -> int:
+    """Count the files of a record."""
+    return sum(record.closed(path.name) for path in Path(folder).iterdir()) if folder else 0
 
 
 def report(plain: Server, recording: Server, rounds: int, files: int, size: float) -> str:
@@ -123,13 +121,13 @@ def main() -> None:
     plain, recording = Server("without", command), Server("with", command)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         recording.settings |= {"RECORD": name}
-        # A burst of single rows fills a file, one of batches several.
-        for kind, burst, full in (("single", single, SINGLE), ("batch", batch, 10_000)):
+        for kind, burst, files in (("single", single, 1), ("batch", batch, BATCHES // 10)):
+            full = {"single": SINGLE, "batch": BATCH * 10}[kind]
             recording.settings |= {"RECORD_ROWS": str(full)}
             with running(plain, rows[0]), running(recording, rows[0]):
                 for _ in tqdm(range(rounds), desc=kind, unit="round"):
                     for server in (plain, recording):
-                        measure(server, kind, burst)
+                        measure(server, kind, burst, files)
         found = list(record.read(name))
         size = sum(path.stat().st_size for path in Path(name).iterdir())
         text = report(plain, recording, rounds, len(found), size / sum(map(len, found)))

@@ -168,7 +168,7 @@ def differences(here: Saved, there: Saved) -> Iterator[str]:
     names = ("diff", "--name-only", "--relative", here.place.commit, there.place.commit, "--")
     changed = git(*names, *CODE).splitlines()
     if changed:
-        more = f" and {len(changed) - 1} more files" if changed[1:] else ""
+        more = f" and {len(changed) - 1} more" if changed[1:] else ""
         yield plain(f"{changed[0]}{more}")
 
 
@@ -215,8 +215,9 @@ def table(rows: Sequence[Sequence[Iterable[str]]]) -> Iterator[str]:
     Args:
         rows: for each row, the head first, the lines of each of its three cells.
     """
-    longest = [max(len(line) for row in rows[1:] for line in row[at]) for at in (0, 2)]
-    name, last = min(max(longest[0], len(HEAD[0])), 16), min(max(longest[1], 30), 42)
+    longest = [max(len(line) for row in rows for line in row[at]) for at in range(3)]
+    name, middle = min(longest[0], 16), min(longest[1], 24)
+    last = min(longest[2], WIDTH - name - middle - 4)
     widths = (name, WIDTH - name - last - 4, last)
     for row in rows:
         cells = [

@@ -12,8 +12,9 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import numpy as np
@@ -27,7 +28,7 @@ from src.shared.errors import UserError, plain
 from src.shared.sidecar import Sidecar
 
 ROW_BYTES = 500  # what a row takes in memory, roughly, besides its part of the body
-GROUP_ROWS = 1_000  # are converted at a time, so that answers need not wait for Python
+GROUP_ROWS = 5_000  # are converted at a time, so that answers need not wait for Python
 LAST_SECONDS = 10.0  # to write the rest in, when the service stops
 DRAFT_SECONDS = 3600.0  # a draft that is older was left by a process that was killed
 
@@ -67,17 +68,23 @@ class Settings:
         )
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A request that was answered, or refused with a status."""
+class Asked(NamedTuple):
+    """A request that was answered, or refused with a status.
+
+    It holds few objects: thousands of dictionaries and small arrays would take memory, and would
+    make each run of Python's garbage collector slower, and so the answers.
+    """
 
     request_id: str
     time: int  # microseconds since 1970, UTC
-    count: int  # of its rows
+    rows: int
     weight: int  # bytes in memory, roughly
-    checked: Checked | None = None
-    answers: Sequence[dict[str, Any]] = ()
     status: int = 200
+    numbers: np.ndarray | None = None  # shape (features that are numbers or booleans, rows)
+    others: Sequence[np.ndarray] = ()  # the other features, each of shape (rows,)
+    keys: dict[str, list[str | None]] | None = None
+    predicted: Sequence[Any] = ()
+    probabilities: np.ndarray | None = None  # shape (rows, classes)
 
 
 class Recorder:
@@ -104,6 +111,12 @@ class Recorder:
             raise UserError(
                 f"RECORD: {settings.folder}: this user may not write there, or it is no folder"
             )
+        kind = self.schema.field("probabilities").type
+        self.classes = [one.name for one in kind] if pa.types.is_struct(kind) else []
+        self.answer = "value" if known.task == "regression" else "class"
+        kept = [one for one in known.features if one.name not in known.unrecorded]
+        self.numbers = [one.name for one in kept if one.kind in ("numeric", "boolean")]
+        self.others = [one.name for one in kept if one.kind in ("date", "categorical")]
         self.instance, self.number = uuid4().hex[:12], 0
         self.lock = threading.Lock()  # for the four below; never held for longer than a moment
         self.waiting: deque[Asked] = deque()
@@ -131,13 +144,29 @@ class Recorder:
         self, request_id: str, checked: Checked, answers: Sequence[dict[str, Any]], size: int
     ) -> None:
         """Take a request that is answered now; `size` is that of its body in bytes."""
-        count = len(answers)
-        weight = size + count * ROW_BYTES
-        self._add(Asked(request_id, _now(), count, weight, checked, answers))
+        rows, columns = len(answers), checked.columns
+        numbers = [columns[name] for name in self.numbers]
+        scores = None
+        if self.classes:
+            values = chain.from_iterable(answer["probabilities"].values() for answer in answers)
+            scores = np.fromiter(values, np.float64, rows * len(self.classes)).reshape(rows, -1)
+        self._add(
+            Asked(
+                request_id,
+                _now(),
+                rows,
+                size + rows * ROW_BYTES,
+                numbers=np.concatenate(numbers).reshape(-1, rows) if numbers else None,
+                others=[columns[name] for name in self.others],
+                keys=checked.keys,
+                predicted=[answer[self.answer] for answer in answers],
+                probabilities=scores,
+            )
+        )
 
     def refused(self, request_id: str, status: int) -> None:
         """Take a request that is refused now."""
-        self._add(Asked(request_id, _now(), 1, ROW_BYTES, status=status))
+        self._add(Asked(request_id, _now(), 1, ROW_BYTES, status))
 
     def close(self, seconds: float = LAST_SECONDS) -> None:
         """Write what waits; nothing more is taken."""
@@ -154,11 +183,11 @@ class Recorder:
             taken = not self.closed and self.held + asked.weight <= self.settings.held_bytes
             if taken:
                 self.waiting.append(asked)
-                self.rows += asked.count
+                self.rows += asked.rows
                 self.held += asked.weight
             full = self.rows >= self.settings.rows
         if not taken:
-            self.lost.labels("memory").inc(asked.count)
+            self.lost.labels("memory").inc(asked.rows)
         elif full and not self.failing:
             self.wake.set()
 
@@ -190,7 +219,7 @@ class Recorder:
                 if count >= self.settings.rows:
                     break
                 group.append(asked)
-                count += asked.count
+                count += asked.rows
         try:
             path = record.write(
                 self.settings.folder, self._table(group), self.instance, self.number
@@ -223,7 +252,7 @@ class Recorder:
         """Return requests in the form of the record."""
         batches, start, count = [], 0, 0
         for at, asked in enumerate(group, 1):
-            count += asked.count
+            count += asked.rows
             if count >= GROUP_ROWS or at == len(group):
                 batches += self._batches(group[start:at])
                 start, count = at, 0
@@ -231,21 +260,19 @@ class Recorder:
 
     def _batches(self, group: list[Asked]) -> list[pa.RecordBatch]:
         """Return those that were answered, and those that were refused."""
-        done = [(asked, asked.checked) for asked in group if asked.checked]
-        refused = [asked for asked in group if not asked.checked]
+        done = [asked for asked in group if asked.status == 200]
+        refused = [asked for asked in group if asked.status != 200]
         batches = []
         if done:
-            answers = [answer for asked, _ in done for answer in asked.answers]
-            name = "value" if self.known.task == "regression" else "class"
-            predicted = [answer[name] for answer in answers]
-            if name == "class":
-                predicted = [str(label) for label in predicted]
-            columns = {
-                "rows": self._rows([checked for _, checked in done]),
-                "prediction": predicted,
-                "probabilities": [answer.get("probabilities") for answer in answers],
-            }
-            batches.append(self._batch([asked for asked, _ in done], columns))
+            predicted = [label for asked in done for label in asked.predicted]
+            columns = {"rows": self._rows(done), "prediction": predicted}
+            if self.known.task != "regression":
+                columns["prediction"] = [str(label) for label in predicted]
+            if self.classes:
+                scores = np.concatenate([asked.probabilities for asked in done])
+                arrays = [pa.array(scores[:, at]) for at in range(len(self.classes))]
+                columns["probabilities"] = pa.StructArray.from_arrays(arrays, self.classes)
+            batches.append(self._batch(done, columns))
         if refused:
             why = [record.REFUSED.get(asked.status, "other") for asked in refused]
             batches.append(self._batch(refused, {"refused": why}))
@@ -253,7 +280,7 @@ class Recorder:
 
     def _batch(self, group: list[Asked], columns: dict[str, Any]) -> pa.RecordBatch:
         """Return the rows of requests; columns that are not given are null."""
-        counts = [asked.count for asked in group]
+        counts = [asked.rows for asked in group]
         place = pa.array(np.repeat(np.arange(len(group)), counts))
         total = sum(counts)
         columns |= {
@@ -270,23 +297,25 @@ class Recorder:
         ]
         return pa.record_batch(arrays, self.schema)
 
-    def _rows(self, group: list[Checked]) -> pa.Array:
+    def _rows(self, group: list[Asked]) -> pa.Array:
         """Return what the model was given, and the key."""
         kind = self.schema.field("rows").type
         if pa.types.is_null(kind):
-            return pa.nulls(sum(len(one) for one in group))
-        arrays = []
-        for field in kind:
-            values: Any
-            if field.name in group[0].columns:
-                values = np.concatenate([one.columns[field.name] for one in group])
-            else:
-                values = [
-                    value
-                    for one in group
-                    for value in one.keys.get(field.name) or [None] * len(one)
-                ]
-            arrays.append(_array(values, field.type))
+            return pa.nulls(sum(asked.rows for asked in group))
+        values: dict[str, Any] = {}
+        if self.numbers:
+            numbers = np.concatenate([asked.numbers for asked in group], axis=1)
+            values |= dict(zip(self.numbers, numbers, strict=True))
+        others = zip(*(asked.others for asked in group), strict=True)
+        for name, parts in zip(self.others, others, strict=True):
+            values[name] = np.concatenate(parts)
+        for name in self.known.key:
+            values[name] = [
+                text
+                for asked in group
+                for text in (asked.keys or {}).get(name, [None] * asked.rows)
+            ]
+        arrays = [_array(values[field.name], field.type) for field in kind]
         return pa.StructArray.from_arrays(arrays, fields=list(kind))
 
     def _tidy(self) -> None:
@@ -315,12 +344,15 @@ class Recorder:
 
 
 def _array(values: Any, kind: pa.DataType) -> pa.Array:
-    """Return an Arrow array; NaN and NaT become null, 0 and 1 truth values."""
+    """Return an Arrow array; NaN becomes null, and where the type is a truth value 1 is true."""
     if isinstance(values, pa.Array):
         return values
-    if pa.types.is_boolean(kind):
-        return pa.array(values, from_pandas=True).cast(kind)
-    return pa.array(values, kind, from_pandas=True)
+    mask = None
+    if isinstance(values, np.ndarray) and values.dtype == np.float64:
+        mask = np.isnan(values)
+        values = values.astype(bool) if pa.types.is_boolean(kind) else values
+        mask = mask if mask.any() else None  # without one nothing is copied
+    return pa.array(values, kind, mask=mask)
 
 
 def _now() -> int:

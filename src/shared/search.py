@@ -138,6 +138,15 @@ def running(estimator: Any) -> Iterator[None]:
     finally:
         for one in (search, find(estimator)):  # a fitted copy has it, too
             one.set_callbacks()
+            _forget_times(one)
+
+
+def _forget_times(search: Any) -> None:
+    """Remove how long a search took: with that the model's file would be another in each run."""
+    vars(search).pop("refit_time_", None)
+    results = getattr(search, "cv_results_", {})
+    for name in [name for name in results if name.endswith("_time")]:
+        del results[name]
 
 
 def candidates(model: Any, rows: Any, labels: Any) -> list[Candidate]:
@@ -217,8 +226,13 @@ def _reason(estimator: Any, parameters: dict[str, Any], rows: Any, labels: Any) 
     try:
         clone(estimator).set_params(**clone(parameters, safe=False)).fit(rows, labels)
     except Exception as error:  # whatever an estimator raises
-        return told(error)
+        # A set that it names has another order in each process.
+        return re.sub(r"(?<={)[^{}]+(?=})", _in_order, told(error))
     return "not scored in every fold"
+
+
+def _in_order(found: re.Match[str]) -> str:
+    return ", ".join(sorted(found[0].split(", ")))
 
 
 def write(folder: Path, tried: Sequence[Candidate]) -> None:

@@ -125,6 +125,18 @@ def test_an_estimator_that_is_no_search_has_no_candidates():
     assert list(summary([])) == []
 
 
+def test_a_reason_is_the_same_in_every_process():
+    model = fit(make(param_grid={"C": [1.0], "solver": ["lbfgs", "none at all"]}))
+    failed = candidates(model, ROWS, LABELS)[-1].failed
+    assert "{'lbfgs', 'liblinear', 'newton-cg', 'newton-cholesky', 'sag', 'saga'}" in failed
+
+
+@pytest.mark.parametrize("name", ["GridSearchCV", "HalvingGridSearchCV"])
+def test_a_model_is_the_same_file_each_time(name):
+    first, second = (pickle.dumps(fit(make(name))) for _ in range(2))
+    assert first == second
+
+
 def test_the_table_of_candidates(tmp_path):
     write(tmp_path, candidates(fit(make()), ROWS, LABELS))
     text = (tmp_path / CANDIDATES.name).read_text()
