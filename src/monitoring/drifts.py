@@ -151,7 +151,8 @@ def _numbers(known: pd.Series, sketch: Numbers, before: float) -> tuple[Measured
     middle = told(float(np.median(values)))
     halves = f"half of the values lie below {middle}, in training below {told(sketch.middle)}"
     count = int(below + above)
-    text = f"{count / rows:.1%} outside {told(sketch.low)} to {told(sketch.high)}"
+    ends = f"{told(sketch.low)} to {told(sketch.high)}"
+    text = f"{count / rows:.1%} of the values lie outside of training's range, {ends}"
     outside = Measured(count / rows, (count + 1) * float(at_least(count, rows, 0, before)), text)
     return Measured(float(size), float(chance), halves), outside
 
@@ -184,14 +185,14 @@ def _texts(known: pd.Series, sketch: Texts, before: float) -> tuple[Measured, Me
     values, at = sketch.distinct + len(new), int(chances.argmin())
     text = [*sketch.counts, *new][at]
     shares = [now[at] / rows, then[at] / before] if at < len(now) else [new[text] / rows, 0.0]
-    told = f"{text!r} {shares[0]:.1%}, in training {shares[1]:.1%}"
+    told = f"{shares[0]:.1%} of the values are {text!r}, in training {shares[1]:.1%}"
     drift = Measured(float(gaps / 2), values * float(chances[at]), told)
     if sketch.rest or not new:
         return drift, NOTHING
 
     share, once = fresh.sum() / rows, weight * (then == weight).sum() / before
     many = np.exp(-2 * max(share - once, 0.0) ** 2 / (1 / rows + 1 / before))
-    told = f"{share:.1%} are new, such as {next(iter(new))!r}"
+    told = f"{share:.1%} of the values are new, such as {next(iter(new))!r}"
     return drift, Measured(float(share), 2 * min(values * float(more_fresh.min()), many), told)
 
 
@@ -211,7 +212,9 @@ def _missing(column: pd.Series, missing: float, before: float) -> Measured:
         chance = at_least(lacking, rows, missing, rows_before)
     else:  # the rarer of the two tells more
         chance = at_least(before, rows_before, rows - lacking, rows)
-    return Measured(share - then, float(chance), f"{share:.1%} missing, in training {then:.1%}")
+    return Measured(
+        share - then, float(chance), f"{share:.1%} of the rows lack it, in training {then:.1%}"
+    )
 
 
 def _broken(known: pd.Series, checks: list[Any], before: float) -> Measured:
@@ -228,5 +231,5 @@ def _broken(known: pd.Series, checks: list[Any], before: float) -> Measured:
     count, rows = int(bad.sum()), len(known)
     if not count:
         return NOTHING
-    text = f"{count / rows:.1%} break data/schema.yaml, such as {known[bad].iloc[0]}"
+    text = f"{count / rows:.1%} of the values break data/schema.yaml, such as {known[bad].iloc[0]}"
     return Measured(count / rows, (count + 1) * float(at_least(count, rows, 0, before)), text)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from src.monitoring import gather, labels, windows
 from src.monitoring.gather import Record
-from src.monitoring.labels import Evaluated, counted
+from src.monitoring.labels import Evaluated, Labels, counted
 from src.monitoring.page import MOODS, Comparison, as_json, compose, summary
 from src.monitoring.windows import Window
 from src.shared import checks, errors, files, params, provenance, record, sidecar, slices
@@ -84,7 +84,8 @@ def evaluated() -> tuple[Evaluated, list[str]]:
     said = "Metrics are judged by their bounds only, as metrics/evaluate is {}."
     if not INTERVALS.exists() or not PROVENANCE.exists():
         return Evaluated(), [said.format("not here")]
-    here = files.md5(MODEL) if MODEL.exists() else files.recorded(DVC_LOCK)[MODEL.as_posix()]
+    locked = files.recorded(DVC_LOCK) if DVC_LOCK.exists() else {}
+    here = files.md5(MODEL) if MODEL.exists() else locked.get(MODEL.as_posix())
     if provenance.read()[MODEL.as_posix()] != here:
         return Evaluated(), [said.format("of another model")]
     ends = files.read_json(INTERVALS, provenance.REMEDY)
@@ -93,6 +94,34 @@ def evaluated() -> tuple[Evaluated, list[str]]:
         for name, value in files.read_json(METRICS, provenance.REMEDY).items()
     }
     return Evaluated(found, slices.read(SLICES) if SLICES.exists() else ()), []
+
+
+def add_labels(
+    found: Record, judged: Sequence[Window], given: Labels, settings: Params
+) -> Iterator[str]:
+    """Judge the windows by labels as well; say what is to be known of that.
+
+    Args:
+        found: the record.
+        judged: its windows.
+        given: the labels.
+        settings: the sections evaluate, gate and monitor.
+    """
+    tested, lacking = evaluated()
+    yield from (*given.notes, *lacking)
+    labelled = labels.join(found.asked, given) if found.asked else None
+    if labelled and len(labelled.times):
+        windows.add_labels(judged, labelled, tested, settings)
+    rows = len(labelled.times) if labelled else 0
+    known = counted(len(given.values), "label")
+    yield f"{rows:,} of {known} are of rows in this part of the record."
+    measured = {one.metric for window in judged for one in window.metrics}
+    if measured and (never := [name for name in settings.gate if name not in measured]):
+        yield f"Not measured, as the record does not have what it takes: {', '.join(never)}."
+    for name, bound in settings.gate.items():
+        then = tested.metrics.get(name)
+        if bound.max_drop is not None and then and then.low == then.high:
+            yield f"{name} is not compared with the test split, whose rows are too few for that."
 
 
 def main() -> int:
@@ -111,14 +140,10 @@ def main() -> int:
     starts = windows.cut(found, since, until or max(now, latest), settings.monitor)
     schema = checks.read_schema(settings.data.drop) if SCHEMA.exists() else None
     judged = windows.judge(found, starts, known.reference, settings.monitor, schema)
-    about: list[str] = []
+    said = list(notes(found, judged, known, settings.monitor))
     if address := os.environ.get("LABELS", ""):
-        read, (tested, lacking) = labels.read(address, known), evaluated()
-        about = [*read.notes, *lacking]
-        if found.asked:
-            windows.add_labels(judged, labels.join(found.asked, read), tested, settings)
-    left_out = notes(found, judged, known, settings.monitor)
-    comparison = Comparison(known.model.sha256, judged, [*left_out, *about])
+        said += add_labels(found, judged, labels.read(address, known), settings)
+    comparison = Comparison(known.model.sha256, judged, said)
     write(comparison)
     for line in summary(comparison):
         print(textwrap.fill(plain(line), WIDTH, subsequent_indent="  "))

@@ -223,12 +223,15 @@ def drift_blocks(windows: Sequence[Window]) -> Iterator[Block]:
         return
     yield Heading("Drift")
     yield (
-        "How far each column lies from training, 0 to 1; dashed: what is allowed. A red point is "
-        "more than that, and more than chance."
+        "How far each column lies from training in each window, 0 to 1. In red, or in bold where "
+        "there are no pictures: more than is allowed, and more than chance."
     )
     names = sorted(points, key=lambda name: -max(one["value"] for one in points[name]))
     for name in names[:SHOWN]:
-        yield Picture(name, plots.draw(plots.over_time(points[name])))
+        signs = ((f"{one['value']:.2f}", "**" if one["found"] else "") for one in points[name])
+        sizes = Markdown(", ".join(f"{sign}{size}{sign}" for size, sign in signs))
+        line = say("{}: {}", code(name), sizes)
+        yield Picture(name, plots.draw(plots.over_time(points[name])), [line])
     if len(names) > SHOWN:
         yield f"{SHOWN} of {len(names)} columns, those that lie furthest from training."
 

@@ -170,5 +170,8 @@ def test_dates_and_texts_are_told() -> None:
         for gap in gaps(renamed(window), known, random)
         if gap.kind == "unseen"
     }
-    assert "100.0% outside 2026-01-01 00:00:00 to 2026-04-" in texts["date"]
-    assert texts["few"].endswith("are new, such as 'C'")
+    assert (
+        "100.0% of the values lie outside of training's range, 2026-01-01 00:00:00 to 2026-04-"
+        in texts["date"]
+    )
+    assert texts["few"].endswith("of the values are new, such as 'C'")

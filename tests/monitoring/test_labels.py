@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,10 @@ import pytest
 
 from src.monitoring import labels
 from src.monitoring.gather import Asked
-from src.monitoring.labels import Evaluated, Judged, join, judge, with_class
+from src.monitoring.labels import Evaluated, Judged, _reach, join, judge, with_class
 from src.shared import sidecar
 from src.shared.errors import UserError
-from src.shared.intervals import intervals
+from src.shared.intervals import intervals, wilson
 from src.shared.measure import Predictions, headline
 from src.shared.params import Bound, Evaluate, parse
 from src.shared.paths import SIDECAR
@@ -161,3 +162,22 @@ def test_what_is_no_table_of_labels_is_refused(known: Sidecar, text: str, told: 
         read(known, text)
     with pytest.raises(UserError, match="no such file"):
         labels.read("elsewhere.csv", known)
+
+
+@pytest.mark.parametrize(
+    ("hits", "rows"), [(200, 200), (199, 200), (190, 200), (990, 1000), (60, 99)]
+)
+def test_a_wider_interval_of_a_share_is_wilsons_or_wider(hits: int, rows: int) -> None:
+    value = hits / rows
+    for z in (2.5, 3.3):
+        ends = wilson(hits, rows, 2 * NormalDist().cdf(z) - 1)
+        for end, wider in zip(wilson(hits, rows), ends, strict=True):
+            reach = abs(wider - value)
+            assert 0.97 * reach <= _reach("accuracy", value, end, z) <= 1.6 * reach
+
+
+def test_metrics_of_other_ranges_have_wider_intervals_too() -> None:
+    z = 2 * NormalDist().inv_cdf(0.975)
+    assert _reach("rmse", 1.0, 2.0, z) == pytest.approx(3)  # 1, 2, 4
+    assert _reach("r2", 0.0, -1.0, z) == pytest.approx(3)
+    assert _reach("own", 3.0, 2.0, z) == pytest.approx(2)  # above 1, so not what lacks to 1

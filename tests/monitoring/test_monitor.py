@@ -12,7 +12,8 @@ from src.monitoring import monitor
 from src.monitoring.monitor import HTML, JSON, MARKDOWN
 from src.shared import params, sidecar
 from src.shared.errors import UserError
-from src.shared.paths import INTERVALS, SIDECAR
+from src.shared.paths import INTERVALS, SIDECAR, TEST, TRAIN
+from src.shared.tables import read_split
 from tests.monitoring.records import DAY, TODAY, put, train_rows
 from tests.projects import settings_of, write_settings
 
@@ -21,9 +22,13 @@ Compare = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def compare(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Compare:
+def compare(trained: Path, monitored: Compare) -> Compare:
     """Run `make monitor` in a trained project; give what its JSON says."""
+    return monitored
 
+
+@pytest.fixture
+def monitored(monkeypatch: pytest.MonkeyPatch) -> Compare:
     def run(**variables: str) -> dict[str, Any]:
         params.load.cache_clear()
         for name in ("SINCE", "UNTIL", "LABELS"):
@@ -179,7 +184,8 @@ def test_labels_are_joined_by_request(compare: Compare) -> None:
     assert "1,000 labelled rows" in finding["text"]
     INTERVALS.unlink()
     found = compare(LABELS="labels.csv")
-    assert found["notes"][-1].startswith("Metrics are judged by their bounds only")
+    assert found["notes"][-2].startswith("Metrics are judged by their bounds only")
+    assert found["notes"][-1] == "2,000 of 2,000 labels are of rows in this part of the record."
 
 
 def test_it_needs_neither_data_nor_git(compare: Compare) -> None:
@@ -198,3 +204,24 @@ def test_a_model_from_before_has_no_reference(compare: Compare) -> None:
     SIDECAR.write_text(json.dumps(content))
     with pytest.raises(UserError, match="holds no reference; run `dvc repro -f train`"):
         compare()
+
+
+@pytest.mark.parametrize(("task", "metric"), [("multiclass", "accuracy"), ("regression", "r2")])
+def test_other_tasks(
+    project: Callable[..., Path],
+    run: Callable[..., Any],
+    monitored: Compare,
+    task: str,
+    metric: str,
+) -> None:
+    project(task, gate={metric: {"min": 0.2, "max_drop": 0.3}})
+    assert run("prepare", "evaluate").status == 0
+    ids = []
+    for path, ago in ((TRAIN, 2), (TEST, 1)):
+        put(RECORD, frame := read_split(path), TODAY - ago * DAY, name=str(ago))
+        frame.insert(0, "request_id", [f"{ago}-{at}" for at in range(len(frame))])
+        ids.append(frame.assign(row=0)[["request_id", "row", "target"]])
+    pd.concat(ids).to_csv("labels.csv", index=False)
+    found = monitored(LABELS="labels.csv")
+    assert found["verdict"] == "nothing found"
+    assert found["windows"][0]["labelled"]
