@@ -7,13 +7,22 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
+from tqdm import tqdm
 
 from src import splits
 from src.metrics import METRICS, better
 from src.shared import errors, files, params, provenance, sidecar, slices, tables
 from src.shared.errors import UserError, plain
 from src.shared.intervals import Interval, intervals
-from src.shared.measure import Predictions, baseline, headline, predict, six_digits
+from src.shared.measure import (
+    Array,
+    Predictions,
+    baseline,
+    headline,
+    joined,
+    predict,
+    six_digits,
+)
 from src.shared.model import load_model
 from src.shared.params import Evaluate
 from src.shared.paths import (
@@ -27,10 +36,11 @@ from src.shared.paths import (
     TEST,
     TRAIN,
 )
-from src.shared.predictions import as_frame
+from src.shared.predictions import as_frame, long_numbers, row_hashes
 from src.shared.recorder import StageLive
 from src.shared.sidecar import Sidecar
 from src.shared.slices import Slice
+from src.shared.tables import Split
 
 # Plots are kept in Git, so they hold no more points than an eye can tell apart.
 CURVE_POINTS = 200
@@ -184,6 +194,46 @@ def _rows(**columns: np.ndarray) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in values]
 
 
+def predict_all(
+    model: Any, test: Split, known: Sidecar, chosen: np.ndarray
+) -> tuple[Predictions, Array, pd.DataFrame]:
+    """Let the model predict the test split, which may be larger than memory, batch by batch.
+
+    Args:
+        model: the fitted pipeline, which takes raw rows.
+        test: the test split.
+        known: the model's sidecar.
+        chosen: numbers of rows to give back.
+
+    Returns:
+        What the model says, a hash of each row (of its key, where there is one), and the rows that
+        were chosen.
+    """
+    parts, hashes, rows, start = [], [], [], 0
+    long, names = long_numbers(test), list(known.key or test.names)
+    with tqdm(
+        total=len(test), desc="predict", unit=" rows", unit_scale=True, delay=1, disable=None
+    ) as bar:
+        for batch in test.batches():
+            actual = batch[known.target].to_numpy()
+            parts.append(predict(model, batch, actual, known.task, known.positive))
+            hashes.append(row_hashes(batch[names], long))
+            places = chosen - start
+            rows.append(batch.iloc[places[(places >= 0) & (places < len(batch))]])
+            start += len(batch)
+            bar.update(len(batch))
+    return joined(parts), np.concatenate(hashes), pd.concat(rows, ignore_index=True)
+
+
+def count_target(train: Split, known: Sidecar) -> tuple[Array, Array | None]:
+    """Return the target of the train split: its classes and how many rows each has, or numbers."""
+    target = train[known.target]
+    if known.task == "regression":
+        return target.to_numpy(), None
+    counts = target.value_counts()
+    return counts.index.to_numpy(), counts.to_numpy()
+
+
 def main() -> None:
     """Read the model and the test split, write the predictions and what they are worth."""
     settings = params.load()
@@ -192,27 +242,27 @@ def main() -> None:
     model = load_model(MODEL, known)
     columns = [known.target, *known.key, *(feature.name for feature in known.features)]
     columns += [column] if column else []
-    frame = tables.read_split(TEST, *columns)
+    test, train = Split(TEST, *columns), Split(TRAIN, known.target)
     for one in settings.evaluate.slices:
         name = one if isinstance(one, str) else one.column
-        tables.require_column(name, frame.columns, TEST, "evaluate.slices")
-    labels = slices.label(frame, settings.evaluate.slices)
-    actual = frame[known.target].to_numpy()
-    target = tables.read_split(TRAIN, known.target)[known.target].to_numpy()
-    predictions = predict(model, frame, actual, known.task, known.positive)
+        tables.require_column(name, test.names, TEST, "evaluate.slices")
+    labels = slices.label(test, settings.evaluate.slices)
+    target, counts = count_target(train, known)
+    chosen = _sample(len(test), settings.evaluate.importance_rows, seed)
+    predictions, hashes, rows = predict_all(model, test, known, chosen)
     values = headline(predictions)
     metric = settings.evaluate.metric or next(iter(values))
     if metric not in values and known.task not in getattr(METRICS.get(metric), "tasks", ()):
         raise UserError(
             f"params.yaml: evaluate.metric is '{metric}'; this model has: {', '.join(values)}"
         )
-    decides = frame[column].to_numpy() if column else None
+    decides = test[column].to_numpy() if column else None
     groups, order = (None, decides) if split.ordered else (decides, None)
     found = intervals(predictions, settings.evaluate.resamples, seed, groups, order)
     parts = slices.score(predictions, labels, settings.evaluate, groups, order)
-    plain_values = baseline(predictions, target, known.positive)
+    plain_values = baseline(predictions, target, known.positive, counts)
     points = plots(predictions, seed) | {
-        "importance": importances(model, frame, known, metric, settings.evaluate),
+        "importance": importances(model, rows, known, metric, settings.evaluate),
         "slices": slice_points(parts, metric),
     }
     with files.replacing(EVALUATION, PREDICTIONS) as (draft, table_draft):
@@ -224,7 +274,8 @@ def main() -> None:
         files.write_json(draft / INTERVALS.name, {name: asdict(one) for name, one in found.items()})
         files.write_json(draft / BASELINE.name, plain_values)
         slices.write(draft / SLICES.name, parts)
-        told = as_frame(predictions, frame, known.key, decides, labels)
+        keys = test.columns(*known.key) if known.key else pd.DataFrame(index=range(len(test)))
+        told = as_frame(predictions, keys, known.key, decides, labels, hashes)
         # Without the versions that pandas notes, the same answers are the same bytes.
         kept = pa.Table.from_pandas(told, preserve_index=False).replace_schema_metadata()
         pa.parquet.write_table(kept, table_draft)

@@ -3,7 +3,6 @@
 import math
 import sys
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +10,20 @@ import joblib
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, clone
+from sklearn.pipeline import Pipeline
 from tqdm import tqdm
 
 from src import features, splits
-from src.shared import errors, fields, files, params, sidecar, tables
+from src.shared import cluster, errors, fields, files, params, reference, search, sidecar, tables
 from src.shared.errors import UserError
-from src.shared.estimators import Candidate, candidates, distributions, make_estimator, paths, told
+from src.shared.estimators import distributions, make_estimator, paths, told
 from src.shared.fields import Format
-from src.shared.measure import headline, predict, six_digits
+from src.shared.measure import Predictions, headline, predict, six_digits
 from src.shared.model import answers, versions
-from src.shared.params import Data, Params
+from src.shared.params import Data, Params, Train
 from src.shared.paths import DVC_YAML, MODEL, SIDECAR, TRAIN, TRAINING, VALIDATION
 from src.shared.recorder import StageLive
+from src.shared.search import Candidate
 from src.shared.sidecar import Artifact, Example, Feature, Sidecar
 
 # How many candidates of a search the plot shows.
@@ -34,8 +35,8 @@ LOADER = Path("src/shared/model.py")
 
 def cross_validate(
     model: BaseEstimator, frame: pd.DataFrame, settings: Params
-) -> dict[str, list[float]]:
-    """Fit and score the model on each fold, in parallel.
+) -> tuple[dict[str, list[float]], list[Predictions]]:
+    """Fit and score the model on each fold, in parallel; a search is parallel within each fold.
 
     Args:
         model: an unfitted pipeline.
@@ -44,38 +45,79 @@ def cross_validate(
 
     Returns:
         For each metric its value in each fold; a metric that is not defined in all of them has
-        none.
+        none. And what is said of the rows of each fold.
 
     Raises:
         UserError: a fold cannot be fitted, or the folds cannot be made.
     """
     target = frame[settings.data.target]
-
-    def score(fit: np.ndarray, held_out: np.ndarray) -> dict[str, float]:
-        if settings.task != "regression":
-            lacking = set(target) - set(target.iloc[fit])
-            if lacking:
-                raise UserError(
-                    "train: the training rows of a fold have none of the class "
-                    f"{', '.join(sorted(map(repr, lacking)))}; use fewer train.folds, another "
-                    "prepare.split, or more rows of it"
-                )
-        fitted = clone(model).fit(frame.iloc[fit], target.iloc[fit])
-        rows, actual = frame.iloc[held_out], target.iloc[held_out].to_numpy()
-        predictions = predict(fitted, rows, actual, settings.task, settings.data.positive)
-        return headline(predictions)
-
     folds = list(splits.folds(frame, settings))
+    searching = search.find(model["estimator"]) is not None
     # Threads: a process would import scikit-learn anew, which takes longer than a small fit.
-    pool = joblib.Parallel(n_jobs=-1, prefer="threads", return_as="generator")
-    running = pool(joblib.delayed(score)(*fold) for fold in folds)
-    found = list(tqdm(running, total=len(folds), desc="cross-validation", disable=None))
+    pool = joblib.Parallel(1 if searching else -1, prefer="threads", return_as="generator")
+    # A cluster is sent what stands here as an argument, and the same object once.
+    task, positive = settings.task, settings.data.positive
+    running = pool(
+        joblib.delayed(score_fold)(model, frame, target, *fold, task, positive) for fold in folds
+    )
+    desc = "cross-validation of the search" if searching else "cross-validation"
+    ran = list(tqdm(running, total=len(folds), desc=desc, disable=None))
+    found = [values for values, _ in ran]
     names = dict.fromkeys(name for fold in found for name in fold)
     scores = {name: [fold.get(name, math.nan) for fold in found] for name in names}
     for name, values in scores.items():
         if lost := sum(map(math.isnan, values)):
             print(f"{name}: not defined in {lost} of {len(found)} folds, so it has no mean")
-    return {name: values for name, values in scores.items() if not any(map(math.isnan, values))}
+    whole = {name: values for name, values in scores.items() if not any(map(math.isnan, values))}
+    return whole, [predictions for _, predictions in ran]
+
+
+def score_fold(
+    model: BaseEstimator,
+    frame: pd.DataFrame,
+    target: pd.Series,
+    learned: np.ndarray,
+    held_out: np.ndarray,
+    task: str,
+    positive: Any,
+) -> tuple[dict[str, float], Predictions]:
+    """Fit a copy of the model on some rows; return its metrics on others, and what it says of them.
+
+    Args:
+        model: an unfitted pipeline.
+        frame: the train split.
+        target: its target.
+        learned: numbers of the rows to fit on.
+        held_out: numbers of the rows to score on.
+        task: binary, multiclass or regression.
+        positive: for a binary task the class that counts as positive.
+
+    Raises:
+        UserError: the rows to fit on lack a class.
+    """
+    if task != "regression":
+        lacking = set(target) - set(target.iloc[learned])
+        if lacking:
+            raise UserError(
+                "train: the training rows of a fold have none of the class "
+                f"{', '.join(sorted(map(repr, lacking)))}; use fewer train.folds, another "
+                "prepare.split, or more rows of it"
+            )
+    fitted = fit(clone(model), frame.iloc[learned], target.iloc[learned])
+    rows, actual = frame.iloc[held_out], target.iloc[held_out].to_numpy()
+    predictions = predict(fitted, rows, actual, task, positive)
+    return headline(predictions), predictions
+
+
+def fit(model: Pipeline, frame: pd.DataFrame, target: pd.Series) -> Pipeline:
+    """Fit a pipeline, and return it.
+
+    What it does to columns is learned here: only the estimator's jobs may go to a cluster.
+    """
+    with joblib.parallel_config("sequential"):
+        rows = model[:-1].fit_transform(frame, target)
+    model[-1].fit(rows, target)
+    return model
 
 
 def describe(
@@ -84,6 +126,7 @@ def describe(
     described: list[Feature],
     settings: Params,
     artifact: Artifact,
+    held_out: list[Predictions],
 ) -> Sidecar:
     """Describe a fitted model for those who load it.
 
@@ -93,9 +136,11 @@ def describe(
         described: the columns that the model takes.
         settings: the sections task, data, train and monitor.
         artifact: the file that the model is in.
+        held_out: what was said of the rows of each fold.
     """
-    made_of = distributions(settings.train.estimator, settings.train.arguments)
-    packages = dict.fromkeys(["scikit-learn", "numpy", "pandas", "joblib", *made_of])
+    group = settings.prepare.column if splits.find(settings).grouped else None
+    independent = frame[group].nunique() if group else len(frame)
+    names = [one.name for one in described if one.name not in settings.monitor.leave_out]
     return Sidecar(
         task=settings.task,
         target=settings.data.target,
@@ -104,7 +149,7 @@ def describe(
         features=described,
         categories=features.categories(frame, described),
         estimator=settings.train.estimator,
-        versions=versions(packages),
+        versions=versions(packages(settings.train)),
         example=example(model, frame, described, settings.task),
         key=settings.data.key or [],
         ignored=[
@@ -116,7 +161,14 @@ def describe(
         data={TRAIN.as_posix(): files.sha256(TRAIN)},
         model=artifact,
         unrecorded=settings.monitor.leave_out,
+        reference=reference.describe(frame, names, held_out, independent),
     )
+
+
+def packages(train: Train) -> list[str]:
+    """Return the packages that a model is made of, by the names that pip knows."""
+    made_of = distributions(train.estimator, train.arguments)
+    return list(dict.fromkeys(["scikit-learn", "numpy", "pandas", "joblib", *made_of]))
 
 
 def written(data: Data) -> Format:
@@ -221,31 +273,39 @@ def main() -> None:
         train.estimator, train.arguments, train.seed, settings.task, data.positive
     )
     modules = {path.rpartition(".")[0] for path in paths(train.estimator, train.arguments)}
-    require_dependencies(own_files(modules | set(sys.modules) - before))
+    own = own_files(modules | set(sys.modules) - before)
+    require_dependencies(own)
     left_out = (data.target, settings.prepare.column, *(data.key or ()), *train.leave_out)
     described = features.describe(frame, left_out)
     if not described:
         raise UserError(f"{TRAIN.as_posix()}: has no column left to learn from")
     model = features.build_pipeline(described, estimator)
     try:
-        scores = cross_validate(model, frame, settings)
-        model.fit(frame, frame[data.target])
+        with cluster.joined(packages(train), own), search.running(estimator):
+            scores, held_out = cross_validate(model, frame, settings)
+            fit(model, frame, frame[data.target])
     except UserError:
         raise
     except Exception as error:  # whatever an estimator raises for a wrong argument
         raise UserError(f"train: {train.estimator} cannot be fitted: {told(error)}") from error
+    tried = search.candidates(model, frame, frame[data.target])
     with files.replacing(MODEL, SIDECAR, TRAINING) as (model_draft, sidecar_draft, records_draft):
         joblib.dump(model, model_draft)
         artifact = Artifact(MODEL.name, files.sha256(model_draft))
-        sidecar.write(sidecar_draft, describe(model, frame, described, settings, artifact))
-        record(records_draft, settings, scores, candidates(model["estimator"]))
-    print(f"cross-validation in {train.folds} folds ({settings.prepare.split}):")
+        known = describe(model, frame, described, settings, artifact, held_out)
+        sidecar.write(sidecar_draft, known)
+        record(records_draft, settings, scores, tried)
+        search.write(records_draft, tried)
+    what = "cross-validation of the whole search" if tried else "cross-validation"
+    print(f"{what} in {train.folds} folds ({settings.prepare.split}):")
     for name, values in scores.items():
         print(f"  {name:20} {np.mean(values):8.4g} +- {np.std(values):.2g}")
+    for line in search.summary(tried):
+        print(line)
 
 
 def record(
-    folder: Path, settings: Params, scores: dict[str, list[float]], searched: list[Candidate]
+    folder: Path, settings: Params, scores: dict[str, list[float]], tried: list[Candidate]
 ) -> None:
     """Record parameters, cross-validation metrics and what a search tried, with DVCLive.
 
@@ -253,7 +313,7 @@ def record(
         folder: where to.
         settings: the section train.
         scores: for each metric its value in each fold.
-        searched: what a search tried, the best first; empty if the estimator is not a search.
+        tried: by a search, the best first; empty if the estimator is not a search.
     """
     with StageLive(folder) as live:
         live.log_params(
@@ -264,16 +324,16 @@ def record(
                 "seed": settings.train.seed,
             }
         )
-        if searched:
-            live.log_params({"candidates": len(searched), "best": searched[0].parameters})
+        if chosen := next((one for one in tried if one.chosen), None):
+            live.log_params({"candidates": len(tried), "best": str(chosen)})
         points = []
         for name, values in scores.items():  # under the names that evaluate gives them
             mean, spread = six_digits(float(np.mean(values))), six_digits(float(np.std(values)))
             live.log_metric(name, mean, plot=False)
             points.append({"metric": name, "mean": mean, "std": spread, "folds": values})
         live.log_plot("cross_validation", points, x="mean", y="metric")
-        tried = [asdict(candidate) for candidate in searched[:SHOWN]]
-        live.log_plot("search", tried, x="score", y="parameters")
+        drawn = [{"parameters": str(one), "score": one.mean} for one in tried[:SHOWN]]
+        live.log_plot("search", drawn, x="score", y="parameters")
 
 
 if __name__ == "__main__":

@@ -1,23 +1,36 @@
-"""Stage 2: check both splits against the schema, and for what a schema cannot say."""
+"""Stage 2: check both splits against the schema, and for what a schema cannot say.
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+The splits may be larger than memory: a column of both is read at a time.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+from tqdm import tqdm
 
 from src import splits
-from src.shared import errors, files, findings, params, tables
-from src.shared.checks import Violation, listed, read_schema, schema_violations
-from src.shared.drift import chance_category_drift, chance_drift, chance_unseen, drift, unseen
+from src.shared import drift, errors, files, findings, params, tables
+from src.shared.checks import (
+    Violation,
+    column_violations,
+    listed,
+    read_schema,
+    table_violations,
+)
 from src.shared.errors import UserError
 from src.shared.findings import Finding
-from src.shared.overlap import near_rows, shared_rows
+from src.shared.overlap import FeatureHashes, shared_rows
 from src.shared.params import Params
 from src.shared.paths import SCHEMA, TEST, TRAIN, VALIDATION
+from src.shared.tables import Split
 from src.shared.unreadable import in_data
+
+if TYPE_CHECKING:
+    from pandera.pandas import DataFrameSchema
 
 # What is checked, where a remedy is known.
 HAS_VALUES, NOT_CONSTANT = "has values", "is not constant"
@@ -27,151 +40,64 @@ TARGET_MISSING, EVERY_CLASS = "target is not missing", "every class in both spli
 BLIND = 0.5
 
 
-def other_violations(
-    train: pd.DataFrame, test: pd.DataFrame, settings: Params
-) -> Iterator[Violation]:
-    """Check what a schema cannot say.
-
-    Args:
-        train: the train split.
-        test: the test split, with the columns of `train`.
-        settings: the sections task, data and validate.
-
-    Yields:
-        Too few rows; rows that stand in both splits; target values missing; classes that are
-        missing or too many; columns that are constant, all missing or infinite.
-    """
-    target, limits = settings.data.target, settings.validate
-    for split, frame, least in (
-        ("train", train, limits.min_train_rows),
-        ("test", test, limits.min_test_rows),
-    ):
-        if len(frame) < least:
-            yield Violation(split, "", f"at least {least} rows", len(frame), "")
-    yield from _target_violations(train[target], test[target], settings)
-    features = feature_names(train, settings)
-    for name in features:
-        if train[name].isna().all():
-            yield Violation("train", name, HAS_VALUES, len(train), "")
-        elif train[name].nunique(dropna=False) == 1:
-            value = str(train[name].iloc[0])
-            yield Violation("train", name, NOT_CONSTANT, len(train), value)
-    for split, frame in (("train", train), ("test", test)):
-        for name in map(str, frame.select_dtypes("float")):
-            infinite = int(np.isinf(frame[name]).sum())
-            if infinite:
-                yield Violation(split, name, "finite", infinite, "inf")
-
-
-def overlap(
-    train: pd.DataFrame, test: pd.DataFrame, settings: Params
-) -> tuple[list[Violation], list[Finding]]:
-    """Look for rows of the test split that the train split has too, unless that is as it should be.
-
-    Returns:
-        A violation where rows are equal in every column; a finding where only features are.
-    """
-    if settings.prepare.duplicates == "keep":
-        return [], []
-    near = near_rows(train, test, feature_names(train, settings))
-    equal = shared_rows(train, test, near)
-    violations = [Violation("both", "", "no row in both splits", equal, "")] if equal else []
-    alike = int(near.sum())
-    if not alike or equal:
-        return violations, []
-    what = f"{alike / len(test):.1%} of the test rows have the features of a train row"
-    remedy = (
-        "if they are repeats, drop them or split by group; if each is an observation of its own, "
-        "set `duplicates: keep` under prepare in params.yaml"
-    )
-    return [], [Finding("", what, alike, "", remedy)]
-
-
-def blindness(train: pd.DataFrame, test: pd.DataFrame, settings: Params) -> Iterator[Finding]:
-    """Say so where the splits are too small for drift to be seen, in all columns or in some.
-
-    Of text it is seen by either bound: more gaps between shares, or more unseen values.
-    """
-    bounds = {}
-    for name in (features := feature_names(train, settings)):
-        rows = independent_rows(train, test, name, settings)
-        if pd.api.types.is_string_dtype(train[name]):
-            bounds[name] = min(
-                chance_category_drift(train[name], test[name], rows, len(features)),
-                chance_unseen(train[name], rows, len(features)),
-            )
-        else:
-            bounds[name] = min(chance_drift(*rows, len(features)), 1.0)
-    blind = [name for name, bound in bounds.items() if bound >= BLIND]
-    what = "too few rows to see drift: chance alone makes gaps up to"
-    remedy = "take drift that is not found as not looked for, or get more rows"
-    if blind and len(blind) == len(bounds):
-        yield Finding("", f"{what} {min(bounds.values()):.2f}", 0, "", remedy)
-    elif blind:
-        for name in blind:
-            if name not in settings.validate.accept:
-                yield Finding(name, f"{what} {bounds[name]:.2f}", 0, "", remedy)
-
-
-def feature_names(frame: pd.DataFrame, settings: Params) -> list[str]:
-    """List the columns that are features: neither target nor key nor what groups or dates."""
-    roles = (settings.data.target, settings.prepare.column, *(settings.data.key or ()))
-    return [name for name in map(str, frame.columns) if name not in roles]
-
-
 @dataclass(frozen=True)
 class Gap:
-    """How far a feature lies apart in the splits: `size` and `allowed`, both from 0 to 1."""
+    """How far a feature lies apart in the splits.
+
+    Attributes:
+        column: the feature.
+        what: what was measured.
+        size: how far, from 0 to 1.
+        allowed: how far it may be.
+        chance: how far chance alone may make it.
+    """
 
     column: str
     what: Literal["drift", "unseen values"]
     size: float
     allowed: float
+    chance: float
 
 
-def gaps(train: pd.DataFrame, test: pd.DataFrame, settings: Params) -> Iterator[Gap]:
-    """Measure for each feature how far it lies apart in the splits.
+@dataclass
+class Found:
+    """What was found in the splits, column by column."""
 
-    More is allowed than params.yaml says where chance alone makes more.
-    """
-    limits, features = settings.validate, feature_names(train, settings)
-    for name in features:
-        rows = independent_rows(train, test, name, settings)
-        if pd.api.types.is_string_dtype(train[name]):
-            limit = limits.max_category_drift
-            chance = chance_category_drift(train[name], test[name], rows, len(features))
-            most = max(limit, chance_unseen(train[name], rows, len(features)))
-            yield Gap(name, "unseen values", unseen(train[name], test[name]), most)
-        else:
-            limit, chance = limits.max_drift, chance_drift(*rows, len(features))
-        yield Gap(name, "drift", drift(train[name], test[name]), max(limit, chance))
+    violations: list[Violation] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+    warnings: list[Finding] = field(default_factory=list)
 
 
-def drifts(found: Iterable[Gap], rows: int) -> Iterator[Violation]:
-    """Return the gaps that are larger than is allowed, of a test split of so many rows."""
-    for one in found:
-        if one.size > one.allowed:
-            split = "both" if one.what == "drift" else "test"
-            check = f"{one.what} at most {one.allowed:.2f}"
-            yield Violation(split, one.column, check, rows, f"{one.size:.2f}")
+def check_sizes(train_rows: int, test_rows: int, settings: Params) -> Iterator[Violation]:
+    """Check that both splits have enough rows."""
+    limits = settings.validate
+    for split, rows, least in (
+        ("train", train_rows, limits.min_train_rows),
+        ("test", test_rows, limits.min_test_rows),
+    ):
+        if rows < least:
+            yield Violation(split, "", f"at least {least} rows", rows, "")
 
 
-def independent_rows(
-    train: pd.DataFrame, test: pd.DataFrame, name: str, settings: Params
-) -> tuple[int, int]:
-    """Count the rows of each split that tell of a column by themselves.
-
-    Rows of a group may all be alike, and missing values tell nothing of the others.
-    """
-    group = settings.prepare.column if splits.find(settings).grouped else None
-    train_rows, test_rows = (
-        min(part[name].count() or len(part), part[group].nunique() if group else len(part))
-        for part in (train, test)
-    )
-    return train_rows, test_rows
+def check_feature(train: pd.Series) -> Iterator[Violation]:
+    """Check that a feature says something: that the train split's values are there and differ."""
+    name, rows = str(train.name), len(train)
+    if train.isna().all():
+        yield Violation("train", name, HAS_VALUES, rows, "")
+    # The first rows nearly always tell; looking at all takes long.
+    elif all(part.nunique(dropna=False) == 1 for part in (train.head(1000), train)):
+        yield Violation("train", name, NOT_CONSTANT, rows, str(train.iloc[0]))
 
 
-def _target_violations(train: pd.Series, test: pd.Series, settings: Params) -> Iterator[Violation]:
+def check_finite(column: pd.Series, split: str) -> Iterator[Violation]:
+    """Check that numbers are finite."""
+    infinite = int(np.isinf(column).sum()) if pd.api.types.is_float_dtype(column) else 0
+    if infinite:
+        yield Violation(split, str(column.name), "finite", infinite, "inf")
+
+
+def check_target(train: pd.Series, test: pd.Series, settings: Params) -> Iterator[Violation]:
+    """Check that the target is there and suits the task, and that both splits have all classes."""
     name = settings.data.target
     for split, column in (("train", train), ("test", test)):
         missing = int(column.isna().sum())
@@ -182,7 +108,7 @@ def _target_violations(train: pd.Series, test: pd.Series, settings: Params) -> I
         if not numeric:
             yield Violation("both", name, "target is a number", len(train), str(train.iloc[0]))
         return
-    classes = {"train": set(train.dropna()), "test": set(test.dropna())}
+    classes = {"train": set(train.dropna().unique()), "test": set(test.dropna().unique())}
     everything = sorted(classes["train"] | classes["test"], key=str)
     if len(everything) < 2 or (settings.task == "binary" and len(everything) > 2):
         wanted = "2 classes" if settings.task == "binary" else "at least 2 classes"
@@ -197,6 +123,140 @@ def _target_violations(train: pd.Series, test: pd.Series, settings: Params) -> I
         absent = [label for label in everything if label not in present]
         if absent:
             yield Violation(split, name, EVERY_CLASS, 0, listed(absent))
+
+
+def measure_gaps(
+    train: pd.Series, test: pd.Series, rows: tuple[int, int], features: int, settings: Params
+) -> Iterator[Gap]:
+    """Measure how far a feature lies apart in the splits.
+
+    More is allowed than params.yaml says where chance alone makes more.
+
+    Args:
+        train: the feature in the train split.
+        test: the same in the test split.
+        rows: how many independent rows each split has: groups, where the split goes by them.
+        features: how many features there are.
+        settings: the section validate.
+    """
+    name, limits = str(train.name), settings.validate
+    # Rows of a group may all be alike, and missing values tell nothing of the others.
+    alone = min(train.count() or len(train), rows[0]), min(test.count() or len(test), rows[1])
+    if pd.api.types.is_string_dtype(train):
+        counts = train.value_counts(), test.value_counts()
+        chance = drift.chance_unseen(counts[0], alone, features)
+        most = max(limits.max_category_drift, chance)
+        yield Gap(name, "unseen values", drift.unseen(*counts), most, chance)
+        limit, chance = (
+            limits.max_category_drift,
+            drift.chance_category_drift(*counts, alone, features),
+        )
+    else:
+        limit, chance = limits.max_drift, drift.chance_drift(*alone, features)
+    yield Gap(name, "drift", drift.drift(train, test), max(limit, chance), chance)
+
+
+def drifts(found: Iterable[Gap], rows: int) -> Iterator[Violation]:
+    """Return the gaps that are larger than is allowed, of a test split of so many rows."""
+    for one in found:
+        if one.size > one.allowed:
+            split = "both" if one.what == "drift" else "test"
+            check = f"{one.what} at most {one.allowed:.2f}"
+            yield Violation(split, one.column, check, rows, f"{one.size:.2f}")
+
+
+def blindness(found: Sequence[Gap], settings: Params) -> Iterator[Finding]:
+    """Say so where the splits are too small for drift to be seen, in all columns or in some.
+
+    Of text it is seen by either bound: more gaps between shares, or more unseen values.
+    """
+    bounds: dict[str, float] = {}
+    for gap in found:
+        bounds[gap.column] = min(gap.chance, bounds.get(gap.column, 1.0))
+    blind = [name for name, bound in bounds.items() if bound >= BLIND]
+    what = "too few rows to see drift: chance alone makes gaps up to"
+    remedy = "take drift that is not found as not looked for, or get more rows"
+    if blind and len(blind) == len(bounds):
+        yield Finding("", f"{what} {min(bounds.values()):.2f}", 0, "", remedy)
+    elif blind:
+        for name in blind:
+            if name not in settings.validate.accept:
+                yield Finding(name, f"{what} {bounds[name]:.2f}", 0, "", remedy)
+
+
+def overlap(
+    train: Split, test: Split, hashes: FeatureHashes
+) -> tuple[list[Violation], list[Finding]]:
+    """Look for rows of the test split that the train split has too.
+
+    Args:
+        train: the train split.
+        test: the test split.
+        hashes: of their features.
+
+    Returns:
+        A violation where rows are equal in every column; a finding where only features are.
+    """
+    near = hashes.near()
+    if equal := shared_rows(train, test, hashes, near):
+        return [Violation("both", "", "no row in both splits", equal, "")], []
+    alike = int(near.sum())
+    what = f"{alike / len(test):.1%} of the test rows have the features of a train row"
+    remedy = (
+        "if they are repeats, drop them or split by group; if each is an observation of its own, "
+        "set `duplicates: keep` under prepare in params.yaml"
+    )
+    return [], [Finding("", what, alike, "", remedy)] if alike else []
+
+
+def feature_names(names: Iterable[str], settings: Params) -> list[str]:
+    """List the columns that are features: neither target nor key nor what groups or dates."""
+    roles = (settings.data.target, settings.prepare.column, *(settings.data.key or ()))
+    return [name for name in names if name not in roles]
+
+
+def check(train: Split, test: Split, schema: "DataFrameSchema", settings: Params) -> Found:
+    """Check both splits, a column at a time.
+
+    Args:
+        train: the train split.
+        test: the test split, with the columns of `train`.
+        schema: data/schema.yaml.
+        settings: the sections task, data, prepare and validate, and train.leave_out.
+
+    Returns:
+        All that was found. Every figure is of all rows, but for `findings.sample_rows`.
+    """
+    splits_of = {"train": train, "test": test}
+    features, target = feature_names(train.names, settings), settings.data.target
+    group = settings.prepare.column if splits.find(settings).grouped else None
+    rows = (train[group].nunique(), test[group].nunique()) if group else (len(train), len(test))
+    sample = findings.sample_rows(pd.concat([train[target], test[target]]), settings)
+    hashes = FeatureHashes(len(train), len(test))
+    repeats = settings.prepare.duplicates == "keep"  # as they should be
+    found = Found(list(check_sizes(len(train), len(test), settings)))
+    for name, split in splits_of.items():
+        found.violations += table_violations(schema, split, name)
+    for column in tqdm(train.names, "validate", unit=" columns", delay=1, disable=None):
+        one, other = train[column], test[column]
+        for values, (name, split) in zip((one, other), splits_of.items(), strict=True):
+            found.violations += column_violations(schema, values, split, name)
+            found.violations += check_finite(values, name)
+        both = pd.concat([one, other], ignore_index=True)
+        found.warnings += findings.find_in(both, sample, settings)
+        if column in features:
+            if not repeats:
+                hashes.add(both)
+            found.violations += check_feature(one)
+            found.gaps += measure_gaps(one, other, rows, len(features), settings)
+        elif column == target:
+            found.violations += check_target(one, other, settings)
+    found.violations += drifts(found.gaps, len(test))
+    if not repeats:
+        repeated, alike = overlap(train, test, hashes)
+        found.violations += repeated
+        found.warnings += alike
+    return found
 
 
 def remedies(violations: list[Violation], settings: Params) -> Iterator[str]:
@@ -239,25 +299,15 @@ def main() -> int:
     """Check both splits, write metrics/validation.json, print what is wrong and what is odd."""
     settings = params.load()
     needed = filter(None, [settings.data.target, settings.prepare.column])
-    train = tables.read_split(TRAIN, *needed, *(settings.data.key or ()))
-    test = tables.read_split(TEST, *train.columns)
-    schema = read_schema(settings.data.drop)
-    repeated, alike = overlap(train, test, settings)
-    found = list(gaps(train, test, settings))
-    violations = [
-        *schema_violations(schema, train, "train"),
-        *schema_violations(schema, test, "test"),
-        *other_violations(train, test, settings),
-        *drifts(found, len(test)),
-        *repeated,
-    ]
-    odd = findings.find(pd.concat([train, test], ignore_index=True), settings)
-    named = {one.column for one in odd}
+    train = Split(TRAIN, *needed, *(settings.data.key or ()))
+    test = Split(TEST, *train.names)
+    found = check(train, test, read_schema(settings.data.drop), settings)
+    violations = found.violations
+    named = {one.column for one in found.warnings if one.column}
     warnings = [
-        *odd,
+        *found.warnings,
         *findings.leading_zeros(zeros(), settings),
-        *alike,
-        *(one for one in blindness(train, test, settings) if one.column not in named),
+        *(one for one in blindness(found.gaps, settings) if one.column not in named),
     ]
     report = {
         "passed": not violations,
@@ -265,7 +315,7 @@ def main() -> int:
         "test_rows": len(test),
         "violations": [asdict(violation) for violation in violations],
         "warnings": [asdict(warning) for warning in warnings],
-        "gaps": [rounded(one) for one in found],
+        "gaps": [rounded(one) for one in found.gaps],
     }
     with files.replacing(VALIDATION) as (draft,):
         files.write_json(draft, report)
@@ -278,13 +328,14 @@ def main() -> int:
             f"{len(violations)} checks failed (all in {VALIDATION.as_posix()}); mend the raw data, "
             f"or {SCHEMA.as_posix()} or the settings in params.yaml, then run `dvc repro` again"
         )
-    print(f"{len(train)} + {len(test)} rows, {train.shape[1]} columns: no violations")
+    print(f"{len(train)} + {len(test)} rows, {len(train.names)} columns: no violations")
     return 0
 
 
 def rounded(gap: Gap) -> dict[str, Any]:
     """Return a gap as JSON has it, with digits that are the same on every machine."""
-    return asdict(gap) | {"size": round(gap.size, 4), "allowed": round(gap.allowed, 4)}
+    ends = {"size": round(gap.size, 4), "allowed": round(gap.allowed, 4)}
+    return {"column": gap.column, "what": gap.what} | ends
 
 
 def zeros() -> dict[str, int]:

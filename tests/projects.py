@@ -127,7 +127,17 @@ def settings_of(task: str = "binary", **sections: dict[str, Any]) -> dict[str, A
             "gate_rows": 30,
         },
         "gate": {metric: {"min": 0.2}},
-        "monitor": {"leave_out": []},
+        "monitor": {
+            "leave_out": [],
+            "window": "1d",
+            "min_rows": 100,
+            "max_drift": 0.1,
+            "max_missing": 0.05,
+            "max_unseen": 0.01,
+            "max_refused": 0.1,
+            "max_volume": 10,
+            "accept": [],
+        },
     }
     for section, keys in sections.items():
         settings[section] = keys if section == "gate" else settings[section] | keys
@@ -151,6 +161,13 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
         table.to_csv(path, index=False)
     else:
         table.to_parquet(path, index=False)
+
+
+def as_split(table: pd.DataFrame, name: str = "split") -> tables.Split:
+    """Write a table as a split into the current folder, and open it."""
+    path = Path(f"{name}.parquet")
+    table.to_parquet(path, index=False)
+    return tables.Split(path)
 
 
 def make_project(
@@ -177,7 +194,8 @@ def make_project(
     data = params.parse(params.Data, settings["data"])
     with contextlib.chdir(folder):
         frame = tables.to_frame(raw.read(data))
-    schema = to_yaml(infer(frame, data.target, data.key or ()))
+    columns = (frame[name] for name in frame.columns)
+    schema = to_yaml(infer(columns, data.target, data.key or ()))
     (folder / "data/schema.yaml").write_text(schema, encoding="utf-8")
     if code:
         shutil.copytree(ROOT / "src", folder / "src")

@@ -2,7 +2,8 @@
 
 import difflib
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,10 @@ import pandas as pd
 from src.shared.columns import kind_of
 from src.shared.errors import UserError, plain
 from src.shared.paths import SCHEMA
+from src.shared.tables import Split
 
 if TYPE_CHECKING:
+    from pandera.errors import SchemaError
     from pandera.pandas import DataFrameSchema
 
 # What data/schema.yaml may say of a column, besides its checks.
@@ -23,6 +26,12 @@ SETTINGS = (
 
 # How many of the values that fail a check are told.
 SHOWN = 5
+
+# Of how many Pandera makes a table, 200 bytes each; it marks all of them.
+CASES = 10_000
+
+# The checks of a table's columns, whose case is the column's name.
+WHOLE = {"column_in_schema": "column is not in the schema", "column_in_dataframe": "missing"}
 
 
 @dataclass(frozen=True)
@@ -62,33 +71,107 @@ def read_schema(drop: Iterable[str] = ()) -> "DataFrameSchema":
     for column in schema.columns.values():
         if kind_of(str(column.dtype)) == "text":  # a range of numbers is left of another type
             column.checks = [check for check in column.checks if check.name != "in_range"]
+        for check in column.checks:
+            check.n_failure_cases = CASES
     return schema.remove_columns([name for name in drop if name in schema.columns])
 
 
-def schema_violations(
-    schema: "DataFrameSchema", frame: pd.DataFrame, split: str
+def table_violations(schema: "DataFrameSchema", table: Split, split: str) -> list[Violation]:
+    """Check what a split has as a whole: its columns, and what the schema says of several of them.
+
+    A check of the whole table, which `make schema` never writes, reads all of the split at once.
+
+    Args:
+        schema: data/schema.yaml.
+        table: the split.
+        split: its name.
+    """
+    from pandera.pandas import Column, DataFrameSchema
+
+    bare = {
+        name: Column(required=column.required, regex=column.regex)
+        for name, column in schema.columns.items()
+    }
+    strict = schema.strict is True
+    names = DataFrameSchema(bare, strict=strict, ordered=schema.ordered)
+    found = _violations(names, table.none(), split)
+    if together := [name for name in schema.unique or () if name in table.names]:
+        unique = DataFrameSchema(unique=together, report_duplicates=schema.report_duplicates)
+        found += _violations(unique, table.columns(*together), split)
+    if schema.checks or schema.index:
+        whole = DataFrameSchema(checks=schema.checks, index=schema.index)
+        found += _violations(whole, table.columns(), split)
+    return found
+
+
+def column_violations(
+    schema: "DataFrameSchema", column: pd.Series, table: Split, split: str
 ) -> list[Violation]:
-    """Check a split against the schema, all checks on all columns.
+    """Check one column of a split against the schema, all of its checks.
 
     A type need not be the schema's to the letter: `str` holds for text whatever pandas keeps it in,
     `int64` for whole numbers of which some are missing.
+
+    Args:
+        schema: data/schema.yaml.
+        column: all its rows.
+        table: the split, for the columns by which a check groups the rows, if one does.
+        split: its name.
     """
+    from pandera.pandas import DataFrameSchema
+
+    name, own = str(column.name), str(column.dtype)
+    wanted = {
+        key: one
+        for key, one in schema.columns.items()
+        if (re.match(key, name) if one.regex else key == name)
+    }
+    part = DataFrameSchema(wanted, dtype=schema.dtype, coerce=schema.coerce)
+    if name in wanted and kind_of(own) == kind_of(str(wanted[name].dtype)) is not None:
+        part = part.update_columns({name: {"dtype": own}})
+    groups = {
+        group
+        for one in wanted.values()
+        for check in one.checks
+        for group in ([check.groupby] if isinstance(check.groupby, str) else check.groupby or ())
+    }
+    frame = column.to_frame()
+    if groups:
+        frame = frame.join(table.columns(*groups - {name}))
+    return _violations(part, frame, split)
+
+
+def _violations(schema: "DataFrameSchema", frame: pd.DataFrame, split: str) -> list[Violation]:
     from pandera.errors import SchemaErrors
 
-    own = {str(name): str(dtype) for name, dtype in frame.dtypes.items()}
-    alike = {
-        name: {"dtype": own[name]}
-        for name, column in schema.columns.items()
-        if name in own and kind_of(own[name]) == kind_of(str(column.dtype)) is not None
-    }
-    schema = schema.update_columns(alike)
     try:
-        schema.validate(frame, lazy=True)
-    except SchemaErrors as error:
-        cases = error.failure_cases
-    else:
-        return []
-    return [_violation(split, *key, group) for key, group in _grouped(cases)]
+        schema.validate(frame, lazy=True, inplace=True)
+    except SchemaErrors as errors:
+        return [_violation(error, frame, split) for error in errors.schema_errors]
+    return []
+
+
+def _violation(error: "SchemaError", frame: pd.DataFrame, split: str) -> Violation:
+    """Describe one check that failed; its cases are a table of values, or one value."""
+    check = error.check if isinstance(error.check, str) else error.check.error or str(error.check)
+    column, cases = str(error.column_name or error.schema.name or ""), error.failure_cases
+    if check in WHOLE:
+        return Violation(split, str(cases), WHOLE[check], 0, "")
+    table = isinstance(cases, pd.DataFrame)
+    if check.startswith("dtype("):
+        first = str(cases["failure_case"].iloc[0] if table else cases)
+        return Violation(split, column, f"type {check[7:-2]}", len(cases) if table else 0, first)
+    if not table:
+        return Violation(split, column, check, 0, "")
+    values, rows = cases["failure_case"], cases["index"].nunique()
+    if rows >= CASES and column and isinstance(passed := error.check_output, pd.Series):
+        values = frame.loc[passed.index[~passed.astype(bool)], column]  # all of them
+        rows = len(values)
+    if check == "multiple_fields_uniqueness":
+        column = ", ".join(dict.fromkeys(cases["column"]))
+    if not column:
+        values = values.map(str)  # what a row holds in several columns
+    return Violation(split, column, check, rows, listed(list(values.unique())))
 
 
 def _unknown_keys() -> str:
@@ -104,24 +187,6 @@ def _unknown_keys() -> str:
                 hint = f"; did you mean {near[0]}?" if near else ""
                 problems.append(f"unknown check {column}.{key}{hint}")
     return ", ".join(problems)
-
-
-def _grouped(cases: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
-    """Group Pandera's failure cases by column and check."""
-    # A check of the whole table (a column is missing) has no column: its case names it.
-    whole = cases["schema_context"] == "DataFrameSchema"
-    cases = cases.assign(column=cases["column"].where(~whole, cases["failure_case"]))
-    for (column, check), group in cases.groupby(["column", "check"], sort=False, dropna=False):
-        yield (str(column), str(check)), group
-
-
-def _violation(split: str, column: str, check: str, cases: pd.DataFrame) -> Violation:
-    rows = int(cases["index"].notna().sum())
-    values = listed(list(cases["failure_case"].unique())) if rows else ""
-    names = {"column_in_schema": "column is not in the schema", "column_in_dataframe": "missing"}
-    if check.startswith("dtype("):
-        check, values = f"type {check[7:-2]}", str(cases["failure_case"].iloc[0])
-    return Violation(split, column, names.get(check, check), rows, values)
 
 
 def listed(values: list[object]) -> str:

@@ -10,7 +10,7 @@ import pyarrow.compute
 from src.shared import fields
 from src.shared.fields import Kind
 
-TYPES = {
+TYPES: dict[Kind, pa.DataType] = {
     "text": pa.string(),
     "whole": pa.int64(),
     "number": pa.float64(),
@@ -37,6 +37,12 @@ def kind_of(dtype: str) -> Kind | None:
     return next((kind for start, kind in starts.items() if name.startswith(start)), None)
 
 
+def kind_of_type(values: pa.DataType) -> Kind:
+    """Return the kind whose values have a type of `TYPES`."""
+    kinds: dict[pa.DataType, Kind] = {one: kind for kind, one in TYPES.items()}
+    return kinds[values]
+
+
 def clean(texts: pa.ChunkedArray, missing: Collection[str]) -> pa.ChunkedArray:
     """Take the blanks around each text away, and those that stand for a missing value out."""
     return _without(pa.compute.utf8_trim(texts, characters=fields.BLANKS), missing)
@@ -57,30 +63,65 @@ def _strings(texts: list[str]) -> pa.Array:
     return pa.StringArray.from_buffers(len(parts), *buffers)
 
 
-def infer(texts: pa.ChunkedArray, decimal: str = ".") -> Kind:
-    """Return what clean texts hold: the narrowest kind that takes all of them without a loss.
+class Look:
+    """What the texts of a column may hold, looked at part by part.
 
-    Codes with leading zeros, and whole numbers that no type holds exactly, are text.
+    Attributes:
+        may: what all texts are so far: of the names in `_tests`, and what can be read of them.
     """
-    texts = texts.drop_null()
-    if not len(texts):
-        return "number"
-    if _all(texts, fields.BOOLEAN) and not _all(texts, "[01]"):
-        return "boolean"
-    numbers = _with_point(texts, decimal)
-    if _all(numbers, fields.NUMBER):
-        if count(texts, fields.LEADING_ZERO):
-            return "text"
-        kinds: list[Kind] = ["whole"] if _all(numbers, "[+-]?[0-9]+") else ["number"]
-    else:
-        kinds = ["date"] if _all(texts, fields.DATE) else []
-    for kind in kinds:
+
+    def __init__(self, decimal: str = ".") -> None:
+        """Take the sign before a number's fraction."""
+        self.decimal, self.any = decimal, False
+        self.may = {"boolean", "bit", "number", "uncoded", "whole", "date"}
+        self.fits: set[Kind] = {"number", "whole", "date"}
+
+    def at(self, texts: pa.ChunkedArray) -> None:
+        """Look at a part, whose texts are clean."""
+        texts = texts.drop_null()
+        if not len(texts):
+            return
+        self.any = True
+        numbers = _with_point(texts, self.decimal)
+        tests = {
+            "boolean": lambda: _all(texts, fields.BOOLEAN),
+            "bit": lambda: _all(texts, "[01]"),
+            "number": lambda: _all(numbers, fields.NUMBER),
+            "uncoded": lambda: "number" in self.may and not count(texts, fields.LEADING_ZERO),
+            "whole": lambda: _all(numbers, "[+-]?[0-9]+"),
+            "date": lambda: _all(texts, fields.DATE),
+        }
+        self.may = {one for one in self.may if tests[one]()}
+        self.fits = {kind for kind in self.fits & self.may if self._reads(texts, kind)}
+
+    def _reads(self, texts: pa.ChunkedArray, kind: Kind) -> bool:
         try:
-            from_text(texts, kind, (), decimal)
+            from_text(texts, kind, (), self.decimal)
         except pa.ArrowInvalid:
-            continue
-        return kind
-    return "text"
+            return False
+        return True
+
+    @property
+    def kind(self) -> Kind:
+        """The narrowest kind that takes all texts without a loss.
+
+        Codes with leading zeros, and whole numbers that no type holds exactly, are text.
+        """
+        if not self.any:
+            return "number"
+        if "boolean" in self.may and "bit" not in self.may:
+            return "boolean"
+        kinds: tuple[Kind, ...] = ("whole", "number", "date")
+        kind = next((kind for kind in kinds if kind in self.may), None)
+        coded = "number" in self.may and "uncoded" not in self.may
+        return kind if kind and kind in self.fits and not coded else "text"
+
+
+def infer(texts: pa.ChunkedArray, decimal: str = ".") -> Kind:
+    """Return what clean texts hold; see `Look.kind`."""
+    look = Look(decimal)
+    look.at(texts)
+    return look.kind
 
 
 def count(texts: pa.ChunkedArray, pattern: str) -> int:

@@ -25,19 +25,35 @@ def drift(train: pd.Series, test: pd.Series) -> float:
     if train.empty or test.empty:
         return gap
     if pd.api.types.is_string_dtype(train):
-        first, second = (column.value_counts(normalize=True) for column in (train, test))
-        gaps = first.sub(second, fill_value=0).abs().sum() / 2
-        return max(gap, min(float(gaps), 1.0))  # a sum of many may come out above 1
-    ordered = [np.sort(column.to_numpy()) for column in (train, test)]
-    values = np.concatenate(ordered)
-    below = [np.searchsorted(column, values, side="right") / len(column) for column in ordered]
-    return max(gap, float(np.abs(below[0] - below[1]).max()))
+        return max(gap, category_drift(train.value_counts(), test.value_counts()))
+    ordered, values = np.sort(train.to_numpy()), np.sort(test.to_numpy())
+    # From one value of the test split to the next only the other distribution rises: the gap is
+    # largest at a value of the test split, or just before one.
+    starts = np.flatnonzero(np.append(True, values[1:] != values[:-1]))
+    ends = np.append(starts[1:], len(values))
+    gaps = [
+        np.abs(ordered.searchsorted(values[starts], "left") / len(ordered) - starts / len(values)),
+        np.abs(ordered.searchsorted(values[starts], "right") / len(ordered) - ends / len(values)),
+    ]
+    return max(gap, *(float(one.max()) for one in gaps))
+
+
+def category_drift(train: pd.Series, test: pd.Series) -> float:
+    """Measure the total variation distance of two samples, as counts of their known values."""
+    if train.empty or test.empty:
+        return 0.0
+    gaps = (train / train.sum()).sub(test / test.sum(), fill_value=0).abs().sum() / 2
+    return min(float(gaps), 1.0)  # a sum of many may come out above 1
 
 
 def unseen(train: pd.Series, test: pd.Series) -> float:
-    """Return the share of the known values of a test column that the train column does not have."""
-    known = test.dropna()
-    return 1 - float(known.isin(train.unique()).mean()) if len(known) else 0.0
+    """Return the share of the known values of a test column that the train column does not have.
+
+    Args:
+        train: how often each value stands in the train split.
+        test: the same in the test split.
+    """
+    return 1 - float(test[test.index.isin(train.index)].sum() / test.sum()) if len(test) else 0.0
 
 
 def chance_drift(train_rows: float, test_rows: float, columns: int) -> float:
@@ -57,8 +73,8 @@ def chance_category_drift(
     """Return the drift of categories that chance alone exceeds in fewer than 1 of 1,000 data sets.
 
     Args:
-        train: the column in the train split.
-        test: the same column in the test split.
+        train: how often each value stands in the train split.
+        test: the same in the test split.
         rows: how many independent rows each has.
         columns: of the data set, among which the chance of a false alarm is shared out.
 
@@ -66,7 +82,8 @@ def chance_category_drift(
     the gaps, sqrt(p (1 - p) (1/n + 1/m)) for a value of the share p (Jensen's inequality), and it
     exceeds its mean by t with a probability of at most exp(-2 t^2 / (1/n + 1/m)) (McDiarmid's).
     """
-    share = pd.concat([train, test]).value_counts(normalize=True).to_numpy()
+    counts = train.add(test, fill_value=0).to_numpy()
+    share = counts / max(counts.sum(), 1)
     size = 1 / rows[0] + 1 / rows[1]
     mean = np.sqrt(share * (1 - share) * size).sum() / 2
     return float(min(mean + np.sqrt(-np.log(FALSE_ALARM / max(columns, 1)) / 2 * size), 1.0))
@@ -75,11 +92,15 @@ def chance_category_drift(
 def chance_unseen(train: pd.Series, rows: tuple[float, float], columns: int) -> float:
     """Return the share of unseen values that chance alone exceeds in 1 of 1,000 data sets.
 
+    Args:
+        train: how often each value stands in the train split.
+        rows: how many independent rows each split has.
+        columns: as for `chance_category_drift`.
+
     Source: the share that further rows have of values not seen so far is about the share of values
     seen once (Good and Turing), and a share of m rows exceeds its own by t with a probability of
     at most exp(-2 t^2 m) (Hoeffding); for the estimate from n rows the same is added.
     """
-    counts = train.value_counts()
-    once = float((counts == 1).sum()) / max(int(counts.sum()), 1)
+    once = float((train == 1).sum()) / max(int(train.sum()), 1)
     size = 1 / rows[0] + 1 / rows[1]
     return float(min(once + np.sqrt(-np.log(FALSE_ALARM / max(columns, 1)) / 2 * size), 1.0))

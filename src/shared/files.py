@@ -51,6 +51,25 @@ def replacing(*targets: Path) -> Iterator[tuple[Path, ...]]:
             remove(draft)
 
 
+@contextmanager
+def temporary(path: Path) -> Iterator[None]:
+    """Remove a file at the end of the block, however it ends.
+
+    Args:
+        path: the file. What a run that was killed has left there is removed first.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove(path)
+    try:
+        yield
+    except OSError as error:
+        if not error.filename:
+            error.filename = path.as_posix()
+        raise
+    finally:
+        remove(path)
+
+
 def _old(target: Path) -> Path:
     return target.with_name(f".{target.name}.old.tmp")
 

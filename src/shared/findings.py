@@ -72,6 +72,23 @@ class Finding:
     remedy: str
 
 
+@dataclass(frozen=True)
+class Sample:
+    """The rows by which features are compared with the target, in random order.
+
+    Attributes:
+        target: its name.
+        rows: their numbers, shape (rows,).
+        actual: the target as numbers, shape (rows,).
+        classes: whether these number classes.
+    """
+
+    target: str
+    rows: np.ndarray
+    actual: np.ndarray
+    classes: bool
+
+
 def find(frame: pd.DataFrame, settings: Params, *, inferred: bool = False) -> list[Finding]:
     """Look for what is odd in each column that nobody has accepted.
 
@@ -80,22 +97,36 @@ def find(frame: pd.DataFrame, settings: Params, *, inferred: bool = False) -> li
         settings: the sections task, data, prepare and validate, and train.leave_out.
         inferred: whether the types were inferred, so that nobody has yet seen which are text.
     """
-    target, classes = settings.data.target, settings.task != "regression"
-    roles = {target, settings.prepare.column, *(settings.data.key or ())}
-    accepted = set(settings.validate.accept)
+    sample = sample_rows(frame[settings.data.target], settings)
+    names = map(str, frame.columns)
+    columns = [find_in(frame[name], sample, settings, inferred=inferred) for name in names]
+    return [one for found in columns for one in found]
+
+
+def find_in(
+    column: pd.Series, sample: Sample | None, settings: Params, *, inferred: bool = False
+) -> list[Finding]:
+    """Look for what is odd in one column; as `find`, of which no more than a column is held.
+
+    Args:
+        column: all its rows.
+        sample: what `sample_rows` gave for the target.
+        settings: as for `find`.
+        inferred: as for `find`.
+    """
+    name, target, classes = str(column.name), settings.data.target, settings.task != "regression"
+    if len(column) < FEWEST or name in settings.validate.accept:
+        return []
+    feature = name not in {target, settings.prepare.column, *(settings.data.key or ())}
     found: list[Finding] = []
-    for name in map(str, frame.columns) if len(frame) >= FEWEST else ():
-        column, feature = frame[name], name not in roles
-        if name in accepted:
-            continue
-        if pd.api.types.is_string_dtype(column):
-            if feature or (name == target and not classes):
-                found += _odd_text(column, settings, inferred)
-        elif feature and pd.api.types.is_numeric_dtype(column):
-            found += _identity(column, settings)
-    apart = roles | accepted | set(settings.train.leave_out)  # none of these is a feature
-    kept = [name for name in frame.columns if name not in apart or name == target]
-    return found + leaks(frame[kept], target, classes)
+    if pd.api.types.is_string_dtype(column):
+        if feature or (name == target and not classes):
+            found += _odd_text(column, settings, inferred)
+    elif feature and pd.api.types.is_numeric_dtype(column):
+        found += _identity(column, settings)
+    if feature and sample is not None and name not in settings.train.leave_out:
+        found += _leak(column.iloc[sample.rows], sample)
+    return found
 
 
 def _odd_text(column: pd.Series, settings: Params, inferred: bool) -> Iterator[Finding]:
@@ -175,32 +206,36 @@ def _identity(column: pd.Series, settings: Params) -> Iterator[Finding]:
         yield Finding(name, what, len(column), f"{shown}, ...", remedy)
 
 
-def leaks(frame: pd.DataFrame, target: str, classes: bool) -> list[Finding]:
-    """Look for features that alone predict the target nearly perfectly.
+def sample_rows(target: pd.Series, settings: Params) -> Sample | None:
+    """Choose the rows by which features are compared with the target: at most `SAMPLE`.
 
     Args:
-        frame: features and target.
-        target: the column to predict.
-        classes: whether it holds classes rather than a number.
+        target: all its rows.
+        settings: the task and the section data.
+
+    Returns:
+        None where too few are known, or where it should be a number and is none.
     """
-    known = frame[frame[target].notna()]
-    if len(known) > SAMPLE:
-        known = known.sample(SAMPLE, random_state=0)
-    known = known.sample(frac=1, random_state=0)  # ties are broken by chance
-    if classes:
-        actual = pd.factorize(known[target])[0]
-    elif pd.api.types.is_numeric_dtype(known[target]):
-        actual = known[target].to_numpy("float64", na_value=np.nan)
-    else:
+    classes = settings.task != "regression"
+    rows = pd.Series(np.flatnonzero(target.notna()))
+    if len(rows) > SAMPLE:
+        rows = rows.sample(SAMPLE, random_state=0)
+    rows = rows.sample(frac=1, random_state=0)  # ties are broken by chance
+    known = target.iloc[rows]
+    if len(known) < FEWEST or not (classes or pd.api.types.is_numeric_dtype(known)):
+        return None
+    actual = pd.factorize(known)[0] if classes else known.to_numpy("float64", na_value=np.nan)
+    return Sample(str(target.name), rows.to_numpy(), actual, classes)
+
+
+def _leak(column: pd.Series, sample: Sample) -> list[Finding]:
+    """Say so if a feature alone predicts the target nearly perfectly; it is that of the sample."""
+    score = explained(column, sample.actual, sample.classes)
+    if score < (PERFECT_OF_CLASSES if sample.classes else PERFECT_OF_NUMBERS):
         return []
-    found: list[Finding] = []
-    for name in map(str, known.columns.drop(target)) if len(known) >= FEWEST else ():
-        score = explained(known[name], actual, classes)
-        if score >= (PERFECT_OF_CLASSES if classes else PERFECT_OF_NUMBERS):
-            what = f"alone tells the target nearly perfectly ({score:.3f} of 1): a leak?"
-            remedy = f"add it to data.drop, if it is not known before '{target}' is"
-            found.append(Finding(name, what, 0, "", remedy))
-    return found
+    what = f"alone tells the target nearly perfectly ({score:.3f} of 1): a leak?"
+    remedy = f"add it to data.drop, if it is not known before '{sample.target}' is"
+    return [Finding(str(column.name), what, 0, "", remedy)]
 
 
 def explained(column: pd.Series, actual: np.ndarray, classes: bool) -> float:

@@ -2,10 +2,19 @@
 
 What is drawn anew are rows; where rows belong to groups, whole groups, and where they follow one
 another in time, blocks of neighbours: such rows are not independent.
+
+More than `MANY` rows are drawn in `SETS` sets of rows, groups or blocks, chosen at random once. A
+resample's metric is then not computed, but put together of what each set adds to it (its jackknife
+pseudo-value), so that all rows are looked at 200 times instead of `resamples` times. That is exact
+for means of rows, and for other smooth metrics but for a part of the width that falls with the rows
+(below 1 % from 100,000 on). The width itself is known to 5 % (1 / sqrt(2 SETS)), where 1,000
+resamples of rows know it to 4 %. Source: Shao and Wu, A General Theory for Jackknife Variance
+Estimation (1989), for sets of rows; Kunsch, The Jackknife and the Bootstrap for General Stationary
+Observations (1989), for blocks.
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -22,11 +31,14 @@ from src.shared.measure import (
     six_digits,
 )
 
-# Weights held in memory at once: 32 MB of float64.
-BLOCK = 4_000_000
+# Weights held in memory at once: 16 MB of float64.
+BLOCK = 2_000_000
 
 # Up to so many rows the bootstrap is corrected for bias and skew; with more the ends hardly differ.
 CORRECTED = 1_000
+
+# From more rows on they are drawn in sets, of which there are so many.
+MANY, SETS = 100_000, 200
 
 FEW = 20  # with fewer groups or blocks an interval is said to be rough
 
@@ -41,7 +53,7 @@ class Interval:
     Attributes:
         low: its lower end; None where the metric is not defined in any resample.
         high: its upper end.
-        method: Wilson, BCa or percentile.
+        method: Wilson, BCa, percentile, or jackknife for percentiles of sets of rows.
         note: what the reader should know of it.
     """
 
@@ -78,15 +90,21 @@ def intervals(
         places = np.argsort(order, kind="stable")
         length = block_length([one[places] for one in row_losses(predictions)])
         if length > 1:
-            units, draw, codes = "blocks", draw_blocks(places, length), places // length
+            units, draw = "blocks", draw_blocks(places, length)
+            codes[places] = np.arange(rows) // length
     measured, count = measure(predictions), int(codes.max()) + 1
+    in_sets = rows > MANY and fewest(predictions) > CORRECTED
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a resample that lacks a class, say: it is left out
-        all_rows = measured(np.ones((1, rows)))
-        drawn = _resample(measured, draw, resamples, rows, seed)
+        all_rows = _all_of(measured, [np.ones((1, rows))])
         left = {}
-        if units != "blocks" and count > 1 and count * rows <= CORRECTED**2:
-            left = measured((codes != np.arange(count)[:, None]).astype(float))
+        if in_sets:
+            sets = sets_of(count, seed, mixed=units != "blocks")[codes]
+            drawn = draw_sets(all_rows, _all_of(measured, left_out(sets)), resamples, seed)
+        else:
+            drawn = _all_of(measured, weights_of(draw, resamples, rows, seed))
+            if units != "blocks" and count > 1 and count * rows <= CORRECTED**2:
+                left = _all_of(measured, left_out(codes))
     exact = shares(predictions) if units == "rows" else {}
     few = units != "rows" and count < FEW
     rough = [f"rough, as there are only {count} {units}"] if few else []
@@ -100,9 +118,12 @@ def intervals(
             ends: tuple[float | None, float | None] = wilson(*exact[name], level)
         else:
             values = drawn[name][np.isfinite(drawn[name])]
-            method = "BCa" if name in left and len(values) else "percentile"
-            off = left[name] if method == "BCa" else None
-            ends = bootstrap(values, value, count, off, level)
+            method = "jackknife" if in_sets else "percentile"
+            if name in left and len(values):
+                method = "BCa"
+            ends = bootstrap(
+                values, value, min(count, SETS) if in_sets else count, left.get(name), level
+            )
             if lost := resamples - len(values):
                 notes.append(f"not defined in {lost} of {resamples} resamples, which are left out")
             elif values.min() == values.max():
@@ -110,6 +131,39 @@ def intervals(
         low, high = (None if end is None else six_digits(end) for end in ends)
         found[name] = Interval(low, high, method, "; ".join(notes))
     return found
+
+
+def fewest(predictions: Predictions) -> int:
+    """Count the rows of the class that has the fewest; all rows where there are no classes."""
+    actual = predictions.actual
+    counts = [int((actual == label).sum()) for label in predictions.classes or []]
+    return min(filter(None, counts), default=len(actual))
+
+
+def sets_of(count: int, seed: int, *, mixed: bool) -> Array:
+    """Return the set of each row, group or block, of at most `SETS`, shape (count,).
+
+    Args:
+        count: of rows, groups or blocks.
+        seed: of the random generator.
+        mixed: whether a set takes any; else it takes neighbours, such as blocks.
+    """
+    places = np.random.default_rng(seed).permutation(count) if mixed else np.arange(count)
+    return places * min(count, SETS) // count
+
+
+def draw_sets(all_rows: Metrics, left: Metrics, resamples: int, seed: int) -> Metrics:
+    """Return for each metric its values in resamples of the sets, shape (resamples,).
+
+    Args:
+        all_rows: the metric on all rows, shape (1,).
+        left: the metric with each set left out in turn, shape (sets,).
+        resamples: how many.
+        seed: of the random generator.
+    """
+    count = len(next(iter(left.values())))
+    weights = draw_rows(count)(resamples, np.random.default_rng(seed)) / count
+    return {name: weights @ (count * all_rows[name] - (count - 1) * left[name]) for name in left}
 
 
 def wilson(hits: float, count: float, level: float = 0.95) -> tuple[float, float]:
@@ -199,21 +253,30 @@ def block_length(series: list[Array]) -> int:
     return min(int(np.ceil(longest)), len(series[0]))
 
 
-def _resample(
-    measured: Callable[[Array], Metrics], draw: Draw, resamples: int, rows: int, seed: int
-) -> Metrics:
-    blocks = [measured(weights) for weights in weights_of(draw, resamples, rows, seed)]
+def _all_of(measured: Callable[[Array], Metrics], weights: Iterable[Array]) -> Metrics:
+    blocks = [measured(block) for block in weights]
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+
+def left_out(codes: Array) -> Iterator[Array]:
+    """Leave out the rows of each code in turn, in blocks that fit into memory."""
+    count, size = int(codes.max()) + 1, max(1, BLOCK // len(codes))
+    for start in _progress(range(0, count, size), "jackknife"):
+        yield (codes != np.arange(start, min(start + size, count))[:, None]).astype(float)
 
 
 def weights_of(draw: Draw, resamples: int, rows: int, seed: int) -> Iterator[Array]:
     """Draw in blocks of resamples that fit into memory."""
-    from tqdm import tqdm
-
     random, size = np.random.default_rng(seed), max(1, BLOCK // rows)
     starts = range(0, resamples, size)
-    for start in tqdm(starts, desc="bootstrap", disable=None if len(starts) > 10 else True):
+    for start in _progress(starts, "bootstrap"):
         yield draw(min(size, resamples - start), random)
+
+
+def _progress(steps: range, what: str) -> Iterable[int]:
+    from tqdm import tqdm
+
+    return tqdm(steps, what, unit=" steps", delay=1, disable=None)
 
 
 def draw_rows(rows: int) -> Draw:

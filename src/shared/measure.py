@@ -6,7 +6,7 @@ functions once a resample took 24 s for 1,000 resamples of 114 rows; this takes 
 hold each of these metrics equal to scikit-learn's.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pkgutil import resolve_name
 from typing import Any
@@ -86,6 +86,17 @@ def predict(model: Any, rows: Any, actual: Array, task: str, positive: Any = Non
     return Predictions(actual, predicted, classes, scores, probabilities, task == "binary")
 
 
+def joined(parts: Sequence[Predictions]) -> Predictions:
+    """Return what a model says of several batches of rows as that of all of them."""
+    scores = [part.scores for part in parts if part.scores is not None]
+    return replace(
+        parts[0],
+        actual=np.concatenate([part.actual for part in parts]),
+        predicted=np.concatenate([part.predicted for part in parts]),
+        scores=np.concatenate(scores) if scores else None,
+    )
+
+
 def _compares_pairs(model: Any) -> bool:
     """Tell whether the decision function is of pairs of classes (`SVC` with `ovo`)."""
     return any(
@@ -104,7 +115,9 @@ def headline(predictions: Predictions) -> dict[str, float]:
     return {name: six_digits(one) for name, [one] in values.items() if np.isfinite(one)}
 
 
-def baseline(predictions: Predictions, target: Array, positive: Any = None) -> dict[str, float]:
+def baseline(
+    predictions: Predictions, target: Array, positive: Any = None, counts: Array | None = None
+) -> dict[str, float]:
     """Return each metric of a model that does not look at the features.
 
     The best of scikit-learn's `DummyClassifier` (most_frequent, prior) or `DummyRegressor` (mean,
@@ -114,6 +127,7 @@ def baseline(predictions: Predictions, target: Array, positive: Any = None) -> d
         predictions: what the real model says; its rows are scored.
         target: the target's values in the train split, which the baseline learns.
         positive: for a binary task the class that counts as positive.
+        counts: how often each value of `target` stands there, where it is given once.
     """
     from sklearn.dummy import DummyClassifier, DummyRegressor
 
@@ -123,7 +137,7 @@ def baseline(predictions: Predictions, target: Array, positive: Any = None) -> d
         dummies = [DummyClassifier(strategy=name) for name in ("most_frequent", "prior")]
     actual, found = predictions.actual, dict[str, float]()
     for dummy in dummies:
-        dummy.fit(np.zeros((len(target), 1)), target)
+        dummy.fit(np.zeros((len(target), 1)), target, sample_weight=counts)
         said = predict(dummy, np.zeros((len(actual), 1)), actual, predictions.task, positive)
         for name, value in headline(said).items():
             best = min if better(name) == "lower" else max

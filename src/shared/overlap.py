@@ -3,54 +3,87 @@
 import numpy as np
 import pandas as pd
 
-from src.shared.hashes import mixed
+from src.shared.hashes import BATCH, Hashes, Mask, mixed
+from src.shared.tables import Split
 
 # Bits of a float32 that are cut off: what is left are five to six digits.
 NOISE = np.uint32(0xFFFFFFF0)
 
 
-def shared_rows(train: pd.DataFrame, test: pd.DataFrame, near: np.ndarray) -> int:
+class FeatureHashes:
+    """A hash of the features of each row, but for noise and identity, made column by column.
+
+    Whole numbers, texts and dates that differ in every row are left out, and of numbers the digits
+    after the fifth or sixth. It takes 8 bytes a row.
+    """
+
+    def __init__(self, train_rows: int, test_rows: int) -> None:
+        """Begin without a feature."""
+        self.hashes, self.train_rows = np.zeros(train_rows + test_rows, np.uint64), train_rows
+        self.compared = False
+
+    def add(self, column: pd.Series) -> None:
+        """Add a feature: the train split's rows, then those of the test split."""
+        exact = not pd.api.types.is_float_dtype(column)
+        if exact and column.head(1000).is_unique and column.is_unique:
+            return
+        self.compared = True
+        values = pd.factorize(column)[0] if exact else column.to_numpy()
+        for start in range(0, len(values), BATCH):
+            part = slice(start, start + BATCH)
+            bits = values[part].astype(np.uint64) if exact else _bits(values[part])
+            self.hashes[part] = mixed(self.hashes[part], bits)
+
+    @property
+    def train(self) -> Hashes:
+        """The hashes of the train split's rows."""
+        return self.hashes[: self.train_rows]
+
+    @property
+    def test(self) -> Hashes:
+        """The hashes of the test split's rows."""
+        return self.hashes[self.train_rows :]
+
+    def near(self) -> Mask:
+        """Mark the rows of the test split whose features a train row has, shape (test rows,)."""
+        return is_in(self.test, self.train) & self.compared
+
+
+def is_in(hashes: Hashes, others: Hashes) -> Mask:
+    """Mark the hashes that are among the others: `np.isin`, a tenth of its time for millions."""
+    ordered = np.sort(others)
+    places = np.searchsorted(ordered, hashes).clip(max=len(ordered) - 1)
+    return np.asarray(ordered[places] == hashes)
+
+
+def shared_rows(train: Split, test: Split, hashes: FeatureHashes, near: Mask) -> int:
     """Count the rows of the test split that are in the train split too, equal in every column.
 
     Args:
         train: the train split.
         test: the test split.
-        near: which rows of the test split have features that a train row has (`near_rows`); no
-            others are looked at.
+        hashes: of their features.
+        near: `hashes.near()`; no other rows are looked at.
     """
     if not near.any():
         return 0
-    hashes = pd.util.hash_pandas_object(train, index=False)
-    return int(pd.util.hash_pandas_object(test[near], index=False).isin(hashes).sum())
+    candidates = is_in(hashes.train, hashes.test[near])
+    return int(is_in(_hashes_of(test, near), _hashes_of(train, candidates)).sum())
 
 
-def near_rows(train: pd.DataFrame, test: pd.DataFrame, features: list[str]) -> np.ndarray:
-    """Mark the rows of the test split whose features a train row has, but for noise and identity.
-
-    Args:
-        train: the train split.
-        test: the test split.
-        features: columns to compare. Whole numbers, texts and dates that differ in every row are
-            left out, and of numbers the digits after the fifth or sixth.
-    """
-    total = np.zeros(len(train) + len(test), np.uint64)
-    compared = False
-    for name in features:
-        column = pd.concat([train[name], test[name]], ignore_index=True)
-        whole = not pd.api.types.is_float_dtype(column)
-        if whole and column.head(1000).is_unique and column.is_unique:
-            continue
-        compared = True
-        total = mixed(total, _bits(column))
-    if not compared:
-        return np.zeros(len(test), dtype=bool)
-    return np.isin(total[len(train) :], total[: len(train)])
+def _hashes_of(split: Split, wanted: Mask) -> Hashes:
+    """Return a hash of all that a row holds, for the rows that are wanted."""
+    found, start = list[Hashes](), 0
+    for batch in split.batches():
+        rows = batch[wanted[start : start + len(batch)]]
+        found.append(np.asarray(pd.util.hash_pandas_object(rows, index=False), np.uint64))
+        start += len(batch)
+    return np.concatenate(found)
 
 
-def _bits(column: pd.Series) -> np.ndarray:
-    if not pd.api.types.is_float_dtype(column):
-        return pd.factorize(column)[0].astype(np.uint64)
+def _bits(numbers: np.ndarray) -> Hashes:
+    """Return what is compared of numbers: -0.0 as 0.0, what is missing as one number."""
     with np.errstate(over="ignore"):
-        numbers = (column.to_numpy() + 0.0).astype(np.float32)  # -0.0 as 0.0
-    numbers[np.isnan(numbers)] = np.nan
-    return (numbers.view(np.uint32) & NOISE).astype(np.uint64)
+        short = (numbers + 0.0).astype(np.float32)
+    short[np.isnan(short)] = np.nan
+    return (short.view(np.uint32) & NOISE).astype(np.uint64)

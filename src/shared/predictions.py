@@ -3,13 +3,14 @@
 So two models can be compared on the rows that both tested, without loading either of them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from src.shared.measure import Array, Predictions
+from src.shared.tables import Split
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,19 +19,38 @@ ROW, REPEAT, UNIT, ACTUAL, PREDICTED = "row_hash", "repeat", "unit", "actual", "
 PROBABILITY, SCORE, SLICE = "probability_", "score_", "slice_"
 
 
-def row_hashes(frame: "pd.DataFrame") -> Array:
-    """Return a hash of what each row holds, as 16 hexadecimal digits, shape (rows,).
+def long_numbers(test: Split) -> list[str]:
+    """List the columns of whole numbers of which some are too long for a float."""
+    import pandas as pd
+
+    kinds = test.none().dtypes
+    whole = [name for name in test.names if pd.api.types.is_integer_dtype(kinds[name])]
+    return [name for name in whole if _is_long(test[name])]
+
+
+def _is_long(column: "pd.Series") -> bool:
+    from pandas.api.types import is_integer_dtype
+
+    return is_integer_dtype(column) and bool((column.abs() > 2**53).any())
+
+
+def row_hashes(frame: "pd.DataFrame", long: Collection[str] | None = None) -> Array:
+    """Return a hash of what each row holds, 64 bits, shape (rows,).
 
     It does not depend on the order of the columns, nor on whether whole numbers are stored as such:
     a column becomes one of floats when a first value is missing. A test holds its values, so that
     another version of pandas cannot change them unseen.
+
+    Args:
+        frame: the rows.
+        long: what `long_numbers` gave for the split of which they are a batch.
     """
     import pandas as pd
 
     plain = {}
     for name in sorted(map(str, frame.columns)):
         column = frame[name]
-        if pd.api.types.is_integer_dtype(column) and (column.abs() > 2**53).any():
+        if _is_long(column) if long is None else name in long:
             column = column.astype(str)  # as floats, neighbours would be the same
         elif pd.api.types.is_numeric_dtype(column):  # booleans too
             column = column.astype("float64") + 0.0  # no negative zero
@@ -39,8 +59,12 @@ def row_hashes(frame: "pd.DataFrame") -> Array:
         else:
             column = column.astype("object").where(column.notna(), None)
         plain[name] = column
-    hashes = pd.util.hash_pandas_object(pd.DataFrame(plain), index=False)
-    return np.array([f"{one:016x}" for one in hashes], dtype=object)
+    return pd.util.hash_pandas_object(pd.DataFrame(plain), index=False).to_numpy()
+
+
+def in_digits(hashes: Array) -> Array:
+    """Return hashes as text: 16 hexadecimal digits each."""
+    return np.array([f"{one:016x}" for one in hashes.tolist()], dtype=object)
 
 
 def as_frame(
@@ -49,6 +73,7 @@ def as_frame(
     key: Sequence[str] = (),
     unit: Any = None,
     slices: Mapping[str, Any] | None = None,
+    hashes: Array | None = None,
 ) -> "pd.DataFrame":
     """Lay the predictions of a test split out as a table.
 
@@ -58,6 +83,7 @@ def as_frame(
         key: the columns that say which row is which; without them it is all that a row holds.
         unit: the group or the time by which rows depend on one another, shape (rows,).
         slices: for each column of the slices which one a row is in, shape (rows,).
+        hashes: of the rows, where they were made batch by batch; `rows` then needs only the key.
 
     Returns:
         For each row its key, `row_hash`, `repeat` (0 for the first row of this hash, then 1, ...),
@@ -67,8 +93,9 @@ def as_frame(
     """
     keys = rows[list(key)]
     frame = keys.reset_index(drop=True)
-    frame[ROW] = row_hashes(keys if key else rows)
-    frame[REPEAT] = frame.groupby(ROW).cumcount()
+    hashes = row_hashes(keys if key else rows) if hashes is None else hashes
+    frame[ROW] = in_digits(hashes)
+    frame[REPEAT] = frame.groupby(hashes).cumcount()
     if unit is not None:
         frame[UNIT] = unit
     for name, labels in (slices or {}).items():

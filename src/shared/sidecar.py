@@ -1,13 +1,16 @@
 """What train writes beside the model, for all who load it: models/model.json as typed records."""
 
+import json
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from src.shared import files
+from src.shared import files, reference
 from src.shared.errors import UserError
 from src.shared.fields import Format
 from src.shared.paths import DVC_LOCK
+from src.shared.reference import Reference
 
 REMEDY = "run `dvc repro -f train`"
 
@@ -58,7 +61,8 @@ class Sidecar:
         form: how the raw table's fields are written, with all texts that stand for a missing value.
         data: the hash of each file that it was trained on.
         model: the model's own file.
-        unrecorded: the columns that the service never records.
+        unrecorded: the columns that are never recorded of rows to come.
+        reference: sketches of what it was trained on; None for a model from before there were any.
     """
 
     task: str
@@ -76,6 +80,7 @@ class Sidecar:
     data: dict[str, str]
     model: Artifact
     unrecorded: list[str] = field(default_factory=list)
+    reference: Reference | None = None
 
 
 def read(path: Path) -> Sidecar:
@@ -103,6 +108,9 @@ def parse(path: Path) -> Sidecar:
                 "example": Example(**content["example"]),
                 "form": Format(**content["form"] | {"missing": tuple(content["form"]["missing"])}),
                 "model": Artifact(**content["model"]),
+                "reference": reference.parse(known)
+                if (known := content.get("reference"))
+                else None,
             }
         )
     except (TypeError, KeyError):
@@ -110,5 +118,9 @@ def parse(path: Path) -> Sidecar:
 
 
 def write(path: Path, sidecar: Sidecar) -> None:
-    """Write it as JSON."""
-    files.write_json(path, asdict(sidecar))
+    """Write it as JSON, a list of numbers in one line."""
+    text = json.dumps(asdict(sidecar), indent=2, ensure_ascii=False, allow_nan=False)
+    text = re.sub(
+        r"\[\n([-+.\de,\s]+)\n *\]", lambda found: f"[{' '.join(found[1].split())}]", text
+    )
+    path.write_text(text + "\n", encoding="utf-8", newline="\n")

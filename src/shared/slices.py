@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from src.shared.measure import Array, Predictions
+    from src.shared.tables import Split
 
 REMEDY = "run `dvc repro -f evaluate`"
 MOST = 50  # slices of one column
@@ -66,7 +67,9 @@ class Slice:
     undefined: list[str]
 
 
-def label(frame: "pd.DataFrame", wanted: Sequence[str | Bins]) -> dict[str, "pd.Categorical[str]"]:
+def label(
+    frame: "pd.DataFrame | Split", wanted: Sequence[str | Bins]
+) -> dict[str, "pd.Categorical[str]"]:
     """Return the name of the slice that each row is in, for each column.
 
     Args:

@@ -1,7 +1,8 @@
 """Tables: the splits that the pipeline makes, and what is noted of their columns."""
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,12 +20,77 @@ if TYPE_CHECKING:
 if "jemalloc" in pa.supported_memory_backends():
     pa.set_memory_pool(pa.jemalloc_memory_pool())
 
-# What is noted of a column: how many numbers were written as 007, and that it is pandas' index.
-ZEROS, INDEX = b"leading_zeros", b"index"
+# Rows of a split that are stored together, and that are read at once: few enough for memory, and
+# enough for speed.
+ROW_GROUP, ROWS = 200_000, 100_000
+
+# What is noted of a column: how many numbers were written as 007.
+ZEROS = b"leading_zeros"
+
+
+class Split:
+    """One of the splits that `prepare` writes, of which a part is read at a time.
+
+    Attributes:
+        names: of its columns.
+    """
+
+    def __init__(self, path: Path, *columns: str) -> None:
+        """Open a split.
+
+        Args:
+            path: the split's file.
+            columns: names of columns that it must have.
+
+        Raises:
+            UserError: the file is missing, is not the one that dvc.lock names, is not a Parquet
+                file or lacks one of the columns.
+        """
+        files.require_recorded(path, DVC_LOCK, "run `dvc repro -f prepare`")
+        self.path = path
+        with self._intact():
+            self._file = pa.parquet.ParquetFile(path)
+        self.names = list(self._file.schema_arrow.names)
+        lacking = ", ".join(name for name in columns if name not in self.names)
+        if lacking:
+            raise UserError(f"{path.as_posix()}: lacks the column {lacking}; run `dvc repro`")
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return int(self._file.metadata.num_rows)
+
+    def __getitem__(self, name: str) -> "pd.Series":
+        """Read one column."""
+        return self.columns(name)[name]
+
+    def columns(self, *names: str) -> "pd.DataFrame":
+        """Read some columns; without names all. Their types are those that `read_split` gives."""
+        wanted = list(names or self.names)
+        with self._intact():
+            return to_frame(self._file.read(wanted).select(wanted))  # `a` reads `a.b` as well
+
+    def batches(self, *names: str) -> "Iterator[pd.DataFrame]":
+        """Read some columns, or all, at most `ROWS` at once, with the types of the whole."""
+        wanted = list(names or self.names)
+        with self._intact():
+            for batch in self._file.iter_batches(ROWS, columns=wanted):
+                yield to_frame(pa.Table.from_batches([batch]).select(wanted))
+
+    def none(self) -> "pd.DataFrame":
+        """Return the split without its rows: names and types."""
+        return to_frame(self._file.schema_arrow.empty_table())
+
+    @contextmanager
+    def _intact(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, pa.ArrowInvalid):
+            where = self.path.as_posix()
+            raise UserError(f"{where}: missing or damaged; run `dvc repro`") from None
 
 
 def read_split(path: Path, *columns: str) -> "pd.DataFrame":
-    """Read one of the splits that `prepare` writes.
+    """Read one of the splits that `prepare` writes, all of it.
 
     Args:
         path: the split's file.
@@ -35,18 +101,9 @@ def read_split(path: Path, *columns: str) -> "pd.DataFrame":
         boolean: exact, and the same type in both.
 
     Raises:
-        UserError: the file is missing, is not the one that dvc.lock names, is not a Parquet file or
-            lacks one of the columns.
+        UserError: as `Split` does.
     """
-    files.require_recorded(path, DVC_LOCK, "run `dvc repro -f prepare`")
-    try:
-        table = pa.parquet.read_table(path)
-    except (OSError, pa.ArrowInvalid):
-        raise UserError(f"{path.as_posix()}: missing or damaged; run `dvc repro`") from None
-    lacking = ", ".join(name for name in columns if name not in table.column_names)
-    if lacking:
-        raise UserError(f"{path.as_posix()}: lacks the column {lacking}; run `dvc repro`")
-    return to_frame(table)
+    return Split(path, *columns).columns()
 
 
 def to_frame(table: pa.Table) -> "pd.DataFrame":
@@ -98,22 +155,56 @@ def require_distinct(names: Sequence[str], where: str) -> None:
         raise UserError(f"{where}: column names stand twice: {listed(twice)}")
 
 
-def mark_gaps(table: pa.Table) -> pa.Table:
-    """Mark each column as nullable that has missing values, and no other."""
-    marked = [
-        field.with_nullable(column.null_count > 0)
-        for field, column in zip(table.schema, table.columns, strict=True)
-    ]
-    return table.cast(pa.schema(marked))
+class RowGroups:
+    """A Parquet file that is written in row groups of `ROW_GROUP` rows, however many come at once.
+
+    So the file is the same however its rows come, and who reads it need not hold it whole.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        """Take the file to write, and the schema of its rows."""
+        self.file = pa.parquet.ParquetWriter(path, schema)
+        self.waiting: list[pa.Table] = []
+
+    def __enter__(self) -> "RowGroups":
+        return self
+
+    def write(self, table: pa.Table) -> None:
+        """Add rows."""
+        self.waiting.append(table)
+        while self._rows() >= ROW_GROUP:
+            self._write_group()
+
+    def _rows(self) -> int:
+        return sum(len(table) for table in self.waiting)
+
+    def _write_group(self) -> None:
+        rows = pa.concat_tables(self.waiting)
+        self.file.write_table(rows.slice(0, ROW_GROUP).combine_chunks())
+        self.waiting = [rows.slice(ROW_GROUP)]
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None and self._rows():
+            self._write_group()
+        self.file.close()
 
 
-def with_notes(table: pa.Table, key: bytes, notes: Mapping[str, str]) -> pa.Table:
-    """Keep a note with each column that has one."""
-    marked = [
-        field.with_metadata({key: notes[field.name]}) if field.name in notes else field
-        for field in table.schema
-    ]
-    return table.cast(pa.schema(marked))
+def marked(schema: pa.Schema, gaps: Iterable[str], zeros: Mapping[str, str]) -> pa.Schema:
+    """Return a schema in which a column is nullable where values are missing, and nowhere else.
+
+    Args:
+        schema: of the table.
+        gaps: the columns in which values are missing.
+        zeros: for columns, the note `ZEROS`.
+    """
+    gaps = set(gaps)
+    notes = {name: {ZEROS: count} for name, count in zeros.items()}
+    return pa.schema(
+        [
+            field.with_nullable(field.name in gaps).with_metadata(notes.get(field.name))
+            for field in schema
+        ]
+    )
 
 
 def notes(schema: pa.Schema, key: bytes) -> dict[str, str]:

@@ -191,3 +191,54 @@ def test_few_rows_that_make_up_most_are_said():
     assert said["rmse"].endswith("of the squared error")
     assert "of the target's variance" in said["r2"]
     assert said["rmse"] in intervals(Predictions(actual, predicted), 100, 1)["rmse"].note
+
+
+def many_rows(random: np.random.Generator, rows: int) -> Predictions:
+    actual = (random.random(rows) < 0.3).astype(int)
+    score = 1 / (1 + np.exp(-random.normal(2 * actual - 1, 1)))
+    scores = np.column_stack([1 - score, score])
+    return Predictions(actual, (score > 0.5).astype(int), [0, 1], scores, True, True)
+
+
+@pytest.mark.parametrize("units", ["rows", "groups", "blocks"])
+def test_intervals_of_sets_of_many_rows_are_those_of_single_rows(monkeypatch, units):
+    """Their ends lie where the bootstrap's do, within what chance moves both."""
+    random = np.random.default_rng(3)
+    found = many_rows(random, 6_000)
+    given: dict[str, Any] = {}
+    if units == "groups":
+        given["groups"] = np.arange(6_000) // 5
+    if units == "blocks":
+        shuffled = random.permutation(6_000)
+        said, error = random.normal(size=6_000), np.repeat(random.normal(size=600), 10)
+        found = Predictions((said + error)[shuffled], said[shuffled])
+        given["order"] = shuffled
+    single = intervals(found, 1_000, 1, **given)
+    monkeypatch.setattr("src.shared.intervals.MANY", 5_000)
+    sets = intervals(found, 1_000, 1, **given)
+    assert sets.keys() == single.keys()
+    for name, one in single.items():
+        other = sets[name]
+        assert other.method == ("Wilson" if one.method == "Wilson" else "jackknife")
+        ends = np.array([[one.low, one.high], [other.low, other.high]], dtype=float)
+        width = ends[0, 1] - ends[0, 0]
+        assert np.abs(ends[1] - ends[0]).max() < 0.15 * width, (name, ends)
+
+
+def test_classes_of_few_rows_keep_the_bootstrap(monkeypatch):
+    monkeypatch.setattr("src.shared.intervals.MANY", 2_000)
+    found = many_rows(np.random.default_rng(0), 3_000)
+    assert intervals(found, 100, 1)["roc_auc"].method == "percentile"  # 900 rows of a class
+    monkeypatch.setattr("src.shared.intervals.CORRECTED", 800)
+    assert intervals(found, 100, 1)["roc_auc"].method == "jackknife"
+    assert intervals(found, 100, 1, groups=np.arange(3_000) % 12)["f1"].note.startswith("rough")
+
+
+def test_sets_hold_the_truth_as_often_as_rows_do(monkeypatch):
+    monkeypatch.setattr("src.shared.intervals.MANY", 1_000)
+
+    def sample(random):
+        actual = random.normal(size=1_200)
+        return Predictions(actual, np.zeros(1_200)), {}
+
+    assert all(0.92 <= share <= 0.98 for share in coverage(sample, rmse=1, mae=0.79788).values())

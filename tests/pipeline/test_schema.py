@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import numpy as np
@@ -5,9 +6,10 @@ import pandas as pd
 import pytest
 
 from src.schema import infer
-from src.shared.checks import read_schema, schema_violations
+from src.shared import checks
+from src.shared.checks import Violation, column_violations, read_schema, table_violations
 from src.shared.paths import SCHEMA
-from tests.projects import fruit
+from tests.projects import as_split, fruit
 
 
 @pytest.fixture
@@ -19,13 +21,20 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
         nothing=np.nan,
     )
     SCHEMA.parent.mkdir()
-    SCHEMA.write_text(str(infer(table, "ripe").to_yaml()), encoding="utf-8")
+    SCHEMA.write_text(
+        str(infer((table[name] for name in table), "ripe").to_yaml()), encoding="utf-8"
+    )
     return table
 
 
 def found(frame: pd.DataFrame) -> list[tuple[str, str, int, str]]:
-    violations = schema_violations(read_schema(), frame, "train")
-    return [(v.column, v.check, v.rows, v.values) for v in violations]
+    return [(v.column, v.check, v.rows, v.values) for v in violations(frame)]
+
+
+def violations(frame: pd.DataFrame) -> list[Violation]:
+    schema, split = read_schema(), as_split(frame)
+    columns = [column_violations(schema, split[name], split, "train") for name in split.names]
+    return [*table_violations(schema, split, "train"), *(one for found in columns for one in found)]
 
 
 def test_inferred_schema_accepts_its_own_data(table):
@@ -116,3 +125,26 @@ def test_earlier_schema_is_kept(project, run):
     assert old.as_posix() in run("schema").out
     assert SCHEMA.read_text(encoding="utf-8") == earlier
     assert old.read_text(encoding="utf-8") == "of my own\n"
+
+
+def test_all_rows_that_fail_are_counted_though_few_are_listed(table, monkeypatch):
+    table.loc[:8, "size"] = np.arange(9) * 100.0 + 1000
+    table.loc[:8, "colour"] = [*"aabbccdd", None]
+    whole = found(table)
+    assert [(column, rows) for column, _, rows, _ in whole] == [("size", 9), ("colour", 8)]
+    assert whole[0][3] == "1000.0, 1100.0, 1200.0, 1300.0, 1400.0, ..."
+    assert whole[1][3] == "a, b, c, d"
+    monkeypatch.setattr(checks, "CASES", 2)
+    assert found(table) == whole
+
+
+def test_checks_of_several_columns_are_one_violation_each(table):
+    """`unique` over columns, and a check of the whole table."""
+    text = SCHEMA.read_text(encoding="utf-8")
+    text = re.sub("^(unique|checks):.*$", "", text, flags=re.MULTILINE)
+    SCHEMA.write_text(f"{text}\nunique: [organic, ripe]\nchecks: {{ne: {{value: 3}}}}\n")
+    table["seeds"] = table["seeds"].replace(3, 4)
+    table.loc[[2, 9], "seeds"] = 3
+    unique, whole = found(table)
+    assert unique[:3] == ("organic, ripe", "multiple_fields_uniqueness", 60)
+    assert whole == ("", "not_equal_to(3)", 2, "{'seeds': 3}")

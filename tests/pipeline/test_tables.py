@@ -7,7 +7,7 @@ import pytest
 
 from src.shared import raw, tables
 from src.shared.errors import UserError
-from tests.projects import fruit, write_table
+from tests.projects import as_split, fruit, write_table
 
 
 @pytest.fixture
@@ -231,7 +231,27 @@ def test_fields_of_several_lines_are_read_from_large_files_too(csv):
 def test_index_that_pandas_wrote_is_told_or_dropped(tmp_path):
     frame = fruit()
     frame[frame["organic"]].to_parquet(tmp_path / "raw.parquet")
-    found = raw.read_raw(tmp_path / "raw.parquet")
-    assert tables.notes(found.schema, tables.INDEX) == {"__index_level_0__": "pandas"}
+    assert raw.find_raw(tmp_path / "raw.parquet").index == {"__index_level_0__"}
     frame.to_csv(tmp_path / "raw.csv")
     assert raw.read_raw(tmp_path / "raw.csv", ["", "size", "size"]).column_names == list(frame)[1:]
+
+
+def test_split_read_by_column_and_by_batch_is_the_split_read_whole(tmp_path, monkeypatch):
+    """The types of a part are those of the whole, though none of its values is missing."""
+    table = fruit(50).assign(**{"size.of": 1, "flag": None, "count": None})
+    table.loc[0, ["flag", "count"]] = True, 2**53 + 1
+    table = table.astype({"flag": "boolean", "count": "Int64"})
+    monkeypatch.chdir(tmp_path)
+    split = as_split(table)
+    whole = tables.read_split(split.path)
+    monkeypatch.setattr(tables, "ROWS", 7)
+    assert len(split) == 50
+    for name in split.names:  # `size` is not `size.of`
+        pd.testing.assert_series_equal(split[name], whole[name])
+    batches = list(split.batches("ripe", "count", "flag", "colour"))
+    assert [len(batch) for batch in batches] == [7] * 7 + [1]
+    assert all((batch.dtypes == batches[0].dtypes).all() for batch in batches)
+    found = pd.concat(batches, ignore_index=True)
+    pd.testing.assert_frame_equal(found, whole[["ripe", "count", "flag", "colour"]])
+    assert list(split.none()) == split.names
+    assert (split.none().dtypes == whole.dtypes).all()

@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 from scipy.stats import ks_2samp  # type: ignore[import-untyped]
 
+from src.shared import tables
 from src.shared.checks import Violation
 from src.shared.drift import chance_drift, drift
 from src.shared.params import Params, parse
 from src.shared.paths import VALIDATION
-from src.validate import blindness, drifts, gaps, other_violations, overlap, table_of
-from tests.projects import TABLES, fruit, settings_of, write_table
+from src.validate import Found, Gap, blindness, check, drifts, feature_names, measure_gaps, table_of
+from tests.projects import TABLES, as_split, fruit, settings_of, write_table
 
 ROWS = 200
 # So that nothing but chance keeps a gap from being told.
@@ -39,11 +40,27 @@ def frames(**test_columns: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
     return train, test.assign(**test_columns)
 
 
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def checked(train: pd.DataFrame, test: pd.DataFrame, **sections: Any) -> Found:
+    """Check two splits against a schema that says nothing."""
+    from pandera.pandas import DataFrameSchema
+
+    settings = parse(Params, settings_of(sections.pop("task", "binary"), **sections))
+    return check(as_split(train, "train"), as_split(test, "test"), DataFrameSchema(), settings)
+
+
 def found(train: pd.DataFrame, test: pd.DataFrame, **sections: Any) -> list[Violation]:
-    task = sections.pop("task", "binary")
-    settings = parse(Params, settings_of(task, **sections))
-    apart = drifts(gaps(train, test, settings), len(test))
-    return [*other_violations(train, test, settings), *apart]
+    return checked(train, test, **sections).violations
+
+
+def gaps(train: pd.DataFrame, test: pd.DataFrame, settings: Params) -> list[Gap]:
+    names, rows = feature_names(map(str, train), settings), (len(train), len(test))
+    pairs = [measure_gaps(train[name], test[name], rows, len(names), settings) for name in names]
+    return [gap for pair in pairs for gap in pair]
 
 
 def test_clean_splits_have_no_violation():
@@ -59,27 +76,28 @@ def test_rows_must_be_enough():
     ]
 
 
-def test_rows_in_both_splits_are_counted():
+@pytest.mark.parametrize("rows", [7, 100_000])
+def test_rows_in_both_splits_are_counted(monkeypatch, rows):
+    """Whatever the batches in which the splits are read."""
+    monkeypatch.setattr(tables, "ROWS", rows)
     train, test = frames()
-    test = pd.concat([test, train.iloc[:3]])
-    settings = parse(Params, settings_of())
-    assert overlap(train, test, settings) == (
-        [Violation("both", "", "no row in both splits", 3, "")],
-        [],
-    )
-    kept = parse(Params, settings_of(prepare={"duplicates": "keep"}))
-    assert overlap(train, test, kept) == ([], [])
+    test = pd.concat([test, train.iloc[[3, 200, 399]]])
+    assert found(train, test) == [Violation("both", "", "no row in both splits", 3, "")]
+    assert found(train, test, prepare={"duplicates": "keep"}) == []
 
 
-def test_rows_that_repeat_but_for_noise_target_and_an_identity_are_warned_of():
+@pytest.mark.parametrize("batch", [7, 100_000])
+def test_rows_that_repeat_but_for_noise_target_and_an_identity_are_warned_of(monkeypatch, batch):
+    monkeypatch.setattr("src.shared.overlap.BATCH", batch)
     train, test = (frame.assign(row=frame.index + at) for at, frame in enumerate(frames()))
     test["row"] += 1000
     again = train.iloc[:4].assign(row=range(9000, 9004), ripe="no")
     again["number"] *= 1 + 1e-9
-    settings = parse(Params, settings_of())
-    assert overlap(train, test, settings) == ([], [])
-    violations, (warning,) = overlap(train, pd.concat([test, again]), settings)
-    assert not violations
+    accept = {"accept": ["row"], "max_drift": 1}
+    assert checked(train, test, validate=accept).warnings == []
+    told = checked(train, pd.concat([test, again]), validate=accept)
+    assert told.violations == []
+    (warning,) = told.warnings
     assert (warning.rows, warning.what[:4]) == (4, "2.0%")
 
 
@@ -234,7 +252,8 @@ def test_replaced_categories_are_found(rows, replaced, least):
 )
 def test_data_too_small_to_see_drift_is_told(rows, blind):
     random, settings = np.random.default_rng(0), parse(Params, settings_of())
-    told = list(blindness(sample(random, rows[0]), sample(random, rows[1]), settings))
+    splits = sample(random, rows[0]), sample(random, rows[1])
+    told = list(blindness(gaps(*splits, settings), settings))
     assert [one.column for one in told] == blind
     assert all(one.what.startswith("too few rows to see drift") for one in told)
 
