@@ -13,7 +13,7 @@ from src import splits
 from src.metrics import METRICS, better
 from src.shared import errors, files, params, provenance, sidecar, slices, tables
 from src.shared.errors import UserError, plain
-from src.shared.intervals import Interval, intervals
+from src.shared.intervals import SETS, Interval, intervals
 from src.shared.measure import (
     Array,
     Predictions,
@@ -298,6 +298,8 @@ def table_of(values: dict[str, float], found: dict[str, Interval], plain: dict[s
         other = f"{plain[name]:.4g}" if name in plain else "-"
         line = f"{name:{width}}  {value:>10.4g}  {f'{ends} ({one.method})':24}  {other:>10}"
         lines += [line, *([f"  {one.note}"] if one.note else [])]
+    if any(one.method == "jackknife" for one in found.values()):
+        lines.append(f"  jackknife: rows drawn in {SETS} sets, so the width is known to 5 %")
     return "\n".join(lines)
 
 
