@@ -1,6 +1,6 @@
 """What train writes beside the model, for all who load it: models/model.json as typed records."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,6 +58,7 @@ class Sidecar:
         form: how the raw table's fields are written, with all texts that stand for a missing value.
         data: the hash of each file that it was trained on.
         model: the model's own file.
+        rows: how many rows it was trained on, and of how many.
     """
 
     task: str
@@ -74,6 +75,7 @@ class Sidecar:
     form: Format
     data: dict[str, str]
     model: Artifact
+    rows: list[int] = field(default_factory=list)
 
 
 def read(path: Path) -> Sidecar:
