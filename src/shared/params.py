@@ -118,6 +118,10 @@ class Train(Section, frozen=True, kw_only=True):
     leave_out: Annotated[
         list[Text], Meta(description="a list of columns that are kept, but are no features")
     ]
+    rows: Annotated[
+        Count | None, Meta(description="how many rows to train on at most, or null for all")
+    ]
+    distributed: Annotated[bool, Meta(description="true or false")]
 
 
 class Bins(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
