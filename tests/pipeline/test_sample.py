@@ -1,6 +1,7 @@
 """Training on a sample of the rows, and the warning before a training that does not fit."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,7 +53,12 @@ def test_train_takes_so_many_rows_at_most(project, run, monkeypatch) -> None:
 def test_rows_stay_in_the_sample_when_others_come_in(project, run, monkeypatch) -> None:
     """Half of the rows are drawn: of the old ones hardly any change sides."""
     found, read = [], sample.read
-    monkeypatch.setattr(sample, "read", lambda *what: found.append(read(*what)) or found[-1])
+
+    def noting(*what: Any) -> Any:
+        found.append(read(*what))
+        return found[-1]
+
+    monkeypatch.setattr(sample, "read", noting)
     for rows in (fruit(400), fruit(400)[10:]):
         project_of(project, rows, rows=150)
         run("prepare", "validate", "train")
