@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from src import splits
-from src.cleaning import CLEANING, READ_AS
+from src.cleaning import CLEANING
 from src.shared import cleaned, errors, files, params, progress, raw, tables
 from src.shared.duplicates import earlier_equals, repeated
 from src.shared.errors import UserError, plain
@@ -301,8 +301,8 @@ def main() -> None:
     record = path.with_name(f"{path.name}.dvc")
     remedy = f"`dvc add {path.as_posix()}`, or remove it and `dvc pull`"
     files.require_recorded(path, record, remedy)
-    kinds = raw.read_kinds()
-    source = raw.find(data, cleaned.as_read(kinds, READ_AS))
+    kinds = raw.schema_kinds()
+    source = raw.find(data, raw.as_read(kinds))
     with spilled(SPILL) as spill, files.replacing(TRAIN, TEST) as drafts:
         rows = read_rows(cleaned.clean(source.batches(), CLEANING, kinds), spill, settings)
         looked_at = (data.target, settings.prepare.column, *(data.key or ()))
@@ -310,6 +310,7 @@ def main() -> None:
         sides = choose_sides(rows, spill, settings)
         gaps = rows.gaps if sides.all() else find_gaps(spill, sides, rows.gaps)
         schema = tables.marked(rows.schema, gaps, source.zeros)
+        schema = schema if source.is_csv else schema.with_metadata(tables.PARQUET)
         splits_of = [tables.RowGroups(draft, schema) for draft in drafts]
         with splits_of[0] as train, splits_of[1] as test:
             for batch, part in _with(sides, progress.rows(spill, "write the splits", len(sides))):

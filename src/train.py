@@ -172,7 +172,7 @@ def describe(
             *settings.data.drop,
             *settings.train.leave_out,
         ],
-        form=written(settings.data),
+        form=written(settings.data, is_csv=tables.is_from_csv(TRAIN)),
         data={TRAIN.as_posix(): files.sha256(TRAIN)},
         model=artifact,
         unrecorded=settings.monitor.leave_out,
@@ -187,9 +187,9 @@ def packages(train: Train) -> list[str]:
     return list(dict.fromkeys(["scikit-learn", "numpy", "pandas", "joblib", *made_of]))
 
 
-def written(data: Data) -> Format:
+def written(data: Data, *, is_csv: bool) -> Format:
     """Return how the fields of the raw table are written, so that others are read like them."""
-    always = fields.MISSING if data.raw.endswith(".csv") else {""}
+    always = fields.MISSING if is_csv else {""}
     missing = sorted(always | {str(text).strip(fields.BLANKS) for text in data.missing})
     return Format(data.separator, data.decimal, missing=tuple(missing))
 

@@ -1,6 +1,6 @@
 """Cleaning batch by batch: the owner's functions of a DataFrame, held to what batches need."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,16 +19,6 @@ WHERE = "src/cleaning.py"
 TRIED = 1000  # rows of the first batch that are also cleaned in parts
 
 Functions = Sequence[Callable[["pd.DataFrame"], "pd.DataFrame"]]
-
-
-def as_read(kinds: Kinds, types: Mapping[str, str]) -> Kinds:
-    """Return what columns hold before they are cleaned.
-
-    Args:
-        kinds: what they hold afterwards.
-        types: `READ_AS` of src/cleaning.py.
-    """
-    return {**kinds, **{name: columns.kind_of(one) for name, one in types.items()}}
 
 
 def clean(

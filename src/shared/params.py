@@ -33,7 +33,11 @@ class Data(Section, frozen=True, kw_only=True):
     """Where the raw table is and what its columns mean."""
 
     raw: Annotated[
-        str, Meta(pattern=r"\.(csv|parquet)$", description="the path of a .csv or .parquet file")
+        str,
+        Meta(
+            pattern=r"\.(csv|parquet)$|^([^\\]*/)?[^./\\]+$",
+            description="the path of a .csv or .parquet file, or of a folder without a dot",
+        ),
     ]
     target: Annotated[str, Meta(min_length=1, description="the name of a column")]
     positive: Annotated[

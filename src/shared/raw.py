@@ -15,6 +15,7 @@ import pyarrow.compute
 import pyarrow.csv
 import pyarrow.parquet
 
+from src import cleaning
 from src.shared import columns, fields, lines, tables, unreadable
 from src.shared.columns import TYPES
 from src.shared.errors import UserError
@@ -124,6 +125,11 @@ class Raw:
                 yield batch
         if not self.seen.rows:
             raise UserError(f"{self.path.as_posix()}: has a header but no rows")
+
+    @property
+    def is_csv(self) -> bool:
+        """Whether its files are CSV files; else they are Parquet files."""
+        return self.files[0].is_csv
 
     @property
     def zeros(self) -> dict[str, str]:
@@ -277,7 +283,21 @@ def _pandas_index(file: File) -> set[str]:
         return set()
 
 
-def read_kinds() -> dict[str, Kind | None]:
+def read_kinds() -> Kinds:
+    """Return what each column of the raw table holds, before anything is cleaned."""
+    return as_read(schema_kinds())
+
+
+def as_read(kinds: Kinds) -> Kinds:
+    """Return what columns hold before they are cleaned.
+
+    Args:
+        kinds: what they hold afterwards.
+    """
+    return {**kinds, **{name: columns.kind_of(one) for name, one in cleaning.READ_AS.items()}}
+
+
+def schema_kinds() -> Kinds:
     """Read from data/schema.yaml what each column holds.
 
     Returns:
@@ -373,7 +393,7 @@ def _csv_batches(
                 column = (block[name] for block in _texts(file, [name], form))
                 unreadable.refuse_column(file.path, name, kind, column, form)
             if kind in ("whole", "number"):
-                zeros[name] += columns.count(texts[name], fields.LEADING_ZERO)
+                zeros[name] += columns.count_leading_zeros(texts[name])
         yield pa.RecordBatch.from_arrays(values, list(kinds))
 
 
