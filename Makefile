@@ -23,11 +23,13 @@ PIPELINE := .venv/pipeline.stamp
 DEV := .venv/dev.stamp
 
 DATA := $(basename $(wildcard data/*.dvc))
-NEW := $(filter-out $(DATA),$(wildcard data/raw.csv data/raw.parquet))
+# The table, a file or a folder of files, where DVC does not know it yet.
+FILES := $(wildcard data/raw.csv data/raw.parquet data/raw.csv.dvc data/raw.parquet.dvc)
+NEW := $(filter-out $(DATA),$(if $(FILES),$(filter-out %.dvc,$(FILES)),$(wildcard data/raw)))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help repro test unit lint format schema plots report card predict environment lock clean venv
+.PHONY: help repro test unit lint format schema plots report card experiments predict environment lock clean venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +88,9 @@ report: $(PIPELINE) ## write report/report.md and report/report.html of the last
 card: $(PIPELINE) ## write the model's card, models/README.md
 	@$(PY) -m src.card
 
+experiments: $(PIPELINE) ## compare DVC's experiments, with the gate's verdict on each
+	@$(PY) -m src.experiments
+
 environment: $(DEV) ## install what every other target needs
 
 clean: ## remove .venv, caches and plots, which can all be remade
@@ -108,12 +113,14 @@ VERSIONS := .venv/versions.txt
 beyond = $$(sed -n 's/^\([^ =]*\)==[^;]*$$/--no-emit-package=\1/p' $(1))
 
 lock:: $(DEV) ## renew requirements/*.txt from pyproject.toml
-	@$(LOCK) --upgrade pyproject.toml $(GROUPS:%=--group %) $(if $(REMOTE),--group remote) --output-file $(VERSIONS)
+	@$(LOCK) --upgrade pyproject.toml $(GROUPS:%=--group %) --group cluster $(if $(REMOTE),--group remote) --output-file $(VERSIONS)
 	@$(LOCK) pyproject.toml --constraint $(VERSIONS) --output-file requirements/pipeline.txt
 	@$(LOCK) pyproject.toml --group dev --constraint $(VERSIONS) --output-file requirements/dev.txt
 	@for group in $(filter-out dev,$(GROUPS)); do \
 		$(LOCK) --group $$group --constraint $(VERSIONS) --output-file requirements/$$group.txt || exit 1; \
 	done
+	@$(LOCK) --group cluster --constraint $(VERSIONS) \
+		$(call beyond,requirements/pipeline.txt) --output-file requirements/cluster.txt
 	@$(if $(REMOTE),$(LOCK) --group remote --constraint $(VERSIONS) \
 		$(call beyond,requirements/pipeline.txt) --output-file $(REMOTE))
 
@@ -129,7 +136,7 @@ WHEELS := --only-binary :all: --no-binary antlr4-python3-runtime
 
 # Old stamps go first: an install that is interrupted leaves none, and the next make starts anew.
 .venv/%.stamp: requirements/%.txt $(if $(filter yes,$(SOUND)),,venv)
-	@echo "Installing $(filter requirements/%,$^) into .venv (with pip: a minute or two)"
+	@echo "Installing $(basename $(notdir $(filter requirements/%,$^))) into .venv (pip: a minute or two)"
 	@rm -f .venv/*.stamp
 	@if command -v uv >/dev/null; then \
 		uv pip install --quiet --python $(BIN)/python --compile-bytecode \

@@ -10,6 +10,15 @@ $(ESTIMATORS): requirements/estimators.txt | $(DEV)
 	@$(PY) -m uv pip install --quiet --target $(@D) --no-deps $(WHEELS) --require-hashes -r $<
 	@touch $@
 
+# Dask, in a folder of its own for the tests of a cluster.
+CLUSTER := .venv/cluster/installed
+test: $(CLUSTER)
+
+$(CLUSTER): requirements/cluster.txt | $(DEV)
+	@rm -rf $(@D)
+	@$(PY) -m uv pip install --quiet --target $(@D) --no-deps --compile-bytecode $(WHEELS) --require-hashes -r $<
+	@touch $@
+
 # The plug-in of each remote, and a server for Google's, in a folder of their own for their tests.
 REMOTES := .venv/remotes/installed
 test: $(REMOTES)

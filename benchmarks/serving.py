@@ -51,6 +51,8 @@ class Server:
     wraps: bool = False  # whether rows stand under the key "rows"
     figures: dict[str, list[float]] = field(default_factory=dict)
     port: int = 0
+    settings: dict[str, str] = field(default_factory=dict)  # of its environment
+    process: subprocess.Popen[bytes] | None = None
 
     def body(self, rows: Any) -> bytes:
         many = rows if isinstance(rows, list) or not self.wraps else [rows]
@@ -69,10 +71,11 @@ def running(server: Server, row: dict[str, Any]) -> Iterator[None]:
     server.port = free_port()
     command = [part.replace("PORT", str(server.port)) for part in server.command]
     settings = os.environ | {"PORT": str(server.port), "PYTHONPATH": f"{HERE.parent}:{HERE}"}
-    settings |= {"DO_NOT_TRACK": "1", "BENTOML_DO_NOT_TRACK": "True"}
+    settings |= {"DO_NOT_TRACK": "1", "BENTOML_DO_NOT_TRACK": "True"} | server.settings
     since = time.perf_counter()
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, env=settings, stdout=log, stderr=log)
+        server.process = process
         try:
             while True:
                 with contextlib.suppress(OSError, http.client.HTTPException):

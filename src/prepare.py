@@ -1,20 +1,32 @@
 """Stage 1: settle what repeated rows are, and split the raw table into train and test."""
 
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
-import pyarrow.parquet
 
 from src import splits
-from src.shared import errors, files, params, raw, tables
-from src.shared.duplicates import earlier_equals
+from src.cleaning import CLEANING
+from src.shared import cleaned, errors, files, params, progress, raw, tables
+from src.shared.duplicates import earlier_equals, repeated
 from src.shared.errors import UserError, plain
 from src.shared.hashes import Hashes, codes_of, hash_rows, mixed
 from src.shared.params import Params
 from src.shared.paths import TEST, TRAIN
+from src.shared.spill import Spill, spilled
 from src.splits import Mask
+
+Sides = np.ndarray[Any, np.dtype[np.uint8]]
+
+# What becomes of a row.
+LEFT_OUT, TO_TRAIN, TO_TEST = np.arange(3, dtype=np.uint8)
+
+SPILL = TRAIN.with_name(".rows.arrow.tmp")
 
 # The share of rows that may repeat an earlier one without anybody saying what they are.
 FEW = 0.01
@@ -25,12 +37,64 @@ SAID = {
 }
 
 
-def drop_incomplete(table: pa.Table, target: str) -> pa.Table:
-    """Leave out the rows without a target."""
-    missing = table[target].null_count
-    if missing:
+@dataclass
+class Rows:
+    """What is known of all rows when they have been read once.
+
+    Attributes:
+        table: what decides: the target, prepare.column and the key; shape (rows, columns).
+        hashes: of the key of each row, or of all it holds.
+        gaps: the columns in which values are missing.
+        schema: that of all columns.
+    """
+
+    table: pa.Table
+    hashes: Hashes
+    gaps: set[str]
+    schema: pa.Schema
+
+
+def read_rows(batches: Iterator[pa.RecordBatch], spill: Spill, settings: Params) -> Rows:
+    """Read all rows once, into a file, and return what is needed to decide about them.
+
+    Args:
+        batches: of the raw table, cleaned.
+        spill: where they wait.
+        settings: the sections task, data and prepare.
+
+    Raises:
+        UserError: a column that is needed is not there, or the target is missing in every row.
+    """
+    data, column, path = settings.data, settings.prepare.column, Path(settings.data.raw)
+    deciding = [data.target, *filter(None, [column]), *(data.key or ())]
+    read, missing, gaps = 0, 0, set[str]()
+    parts, hashes = list[pa.RecordBatch](), list[Hashes]()
+    for batch in progress.rows(batches, "read the raw table"):
+        names = batch.schema.names
+        if not parts:
+            settings_of = ["data.target", *["prepare.column"] * bool(column)]
+            for name, setting in zip_longest(deciding, settings_of, fillvalue="data.key"):
+                tables.require_column(name, names, path, setting)
+        read += len(batch)
+        missing += batch[data.target].null_count
+        if data.missing_target == "drop":
+            batch = batch.filter(batch[data.target].is_valid())
+        spill.write(batch)
+        parts.append(batch.select(list(dict.fromkeys(deciding))))
+        hashes.append(hash_rows(pa.Table.from_batches([batch]).select(identity(names, data.key))))
+        gaps |= {name for name in names if batch[name].null_count}
+    if not read:
+        raise UserError(f"{cleaned.WHERE}: leaves no row")
+    if missing == read:
+        raise UserError(f"{path.as_posix()}: target '{data.target}' is missing in every row")
+    if missing and data.missing_target == "drop":
         print(f"{missing} rows without a target are left out")
-    return table.filter(table[target].is_valid()) if missing else table
+    return Rows(pa.Table.from_batches(parts), np.concatenate(hashes), gaps, batch.schema)
+
+
+def identity(names: Sequence[str], key: Sequence[str] | None) -> list[str]:
+    """Return the columns in which rows are equal that are the same: the key, or else all."""
+    return list(key or sorted(names))
 
 
 def find_rare(table: pa.Table, kept: Mask, target: str, fewest: int) -> Mask:
@@ -137,35 +201,51 @@ def unite(test: Mask, hashes: Hashes) -> Mask:
     return np.asarray(test[first][row])
 
 
-def main() -> None:
-    """Read the raw table, write data/prepared/train.parquet and test.parquet."""
-    settings = params.load()
+def second_hashes(batches: Iterable[pa.RecordBatch], again: Mask, names: Sequence[str]) -> pa.Table:
+    """Return other hashes of the rows whose first hash stands more than once.
+
+    Two rows that differ have both hashes in common with a chance of 1 in 2^128. So with 100 million
+    rows the chance that any two are wrongly taken for equal is below 1 in 10^22.
+
+    Args:
+        batches: of all rows.
+        again: these rows.
+        names: the columns to compare.
+
+    Returns:
+        One column, shape (rows, 1); 0 for the other rows.
+    """
+    found, start = np.zeros(len(again), np.uint64), 0
+    for batch in batches if again.any() else ():
+        part = again[start : start + len(batch)]
+        if part.any():
+            chosen = _filter(pa.Table.from_batches([batch]), part).select(names)
+            found[start : start + len(batch)][part] = hash_rows(chosen, salt=1)
+        start += len(batch)
+    return pa.table(
+        {"hash": pa.Array.from_buffers(pa.int64(), len(found), [None, pa.py_buffer(found)])}
+    )
+
+
+def choose_sides(rows: Rows, batches: Iterable[pa.RecordBatch], settings: Params) -> Sides:
+    """Decide what becomes of each row: `LEFT_OUT`, `TO_TRAIN` or `TO_TEST`, shape (rows,).
+
+    Args:
+        rows: what was kept of them in memory.
+        batches: all of them once more, for those that seem to be equal.
+        settings: the sections task, data and prepare.
+
+    Raises:
+        UserError: rows repeat and nobody said what they are, or the rows cannot be split.
+    """
     data, prepare, path = settings.data, settings.prepare, Path(settings.data.raw)
-    splits.find(settings)
-    record = path.with_name(f"{path.name}.dvc")
-    remedy = f"`dvc add {path.as_posix()}`, or remove it and `dvc pull`"
-    files.require_recorded(path, record, remedy)
-    table = raw.read(data, raw.read_kinds())
-    key = data.key or []
-    for setting, names in (
-        ("data.target", [data.target]),
-        ("prepare.column", [prepare.column] if prepare.column else []),
-        ("data.key", key),
-    ):
-        for name in names:
-            tables.require_column(name, table.column_names, path, setting)
-    looked_at = (data.target, prepare.column, *key, *settings.validate.accept)
-    raw.refuse_index(table, data, looked_at)
-    if table[data.target].null_count == len(table):
-        raise UserError(f"{path.as_posix()}: target '{data.target}' is missing in every row")
-    if data.missing_target == "drop":
-        table = drop_incomplete(table, data.target)
+    table, hashes, names = rows.table, rows.hashes, identity(rows.schema.names, data.key)
     # Rows with a key are equal in all columns only if they are in that.
-    row = table.select(key or sorted(table.column_names))
-    hashes = hash_rows(row)
-    earlier = earlier_equals(row, hashes)
-    if key:
-        check_key(row, earlier)
+    if data.key:
+        earlier = earlier_equals(table.select(names), hashes)
+        check_key(table.select(names), earlier)
+    else:
+        earlier = earlier_equals(second_hashes(batches, repeated(hashes), names), hashes)
     repeats, made = np.count_nonzero(earlier), prepare.duplicates or "together"
     if prepare.duplicates is None:
         check_repeats(table, earlier == 0, settings)
@@ -183,11 +263,62 @@ def main() -> None:
     test = splits.choose_test(table, split_hashes(table, hashes, earlier, settings), settings)
     if made == "together" and earlier.any():
         test = unite(test, hashes)
-    table = tables.mark_gaps(table)
-    with files.replacing(TRAIN, TEST) as drafts:
-        for draft, mask in zip(drafts, (~test, test), strict=True):
-            pyarrow.parquet.write_table(_filter(table, mask), draft)
-    print(f"{len(table)} rows: {len(table) - test.sum()} to train on, {test.sum()} to test on")
+    sides = np.full(len(kept), LEFT_OUT)
+    sides[kept] = np.where(test, TO_TEST, TO_TRAIN)
+    return sides
+
+
+def find_gaps(batches: Iterable[pa.RecordBatch], sides: Sides, names: Iterable[str]) -> set[str]:
+    """Return the columns in which values are missing in rows that are not left out.
+
+    Args:
+        batches: all rows.
+        sides: what becomes of them.
+        names: the columns in which any are missing.
+    """
+    found: set[str] = set()
+    for batch, part in _with(sides, batches):
+        kept = _filter(pa.Table.from_batches([batch]).select(list(names)), part != LEFT_OUT)
+        found |= {name for name in kept.column_names if kept[name].null_count}
+    return found
+
+
+def _with(
+    sides: Sides, batches: Iterable[pa.RecordBatch]
+) -> Iterator[tuple[pa.RecordBatch, Sides]]:
+    """Yield each batch with the sides of its rows."""
+    start = 0
+    for batch in batches:
+        yield batch, sides[start : start + len(batch)]
+        start += len(batch)
+
+
+def main() -> None:
+    """Read the raw table, write data/prepared/train.parquet and test.parquet."""
+    settings = params.load()
+    data, path = settings.data, Path(settings.data.raw)
+    splits.find(settings)
+    record = path.with_name(f"{path.name}.dvc")
+    remedy = f"`dvc add {path.as_posix()}`, or remove it and `dvc pull`"
+    files.require_recorded(path, record, remedy)
+    kinds = raw.schema_kinds()
+    source = raw.find(data, raw.as_read(kinds))
+    with spilled(SPILL) as spill, files.replacing(TRAIN, TEST) as drafts:
+        rows = read_rows(cleaned.clean(source.batches(), CLEANING, kinds), spill, settings)
+        looked_at = (data.target, settings.prepare.column, *(data.key or ()))
+        raw.refuse_index(source, data, (*looked_at, *settings.validate.accept))
+        sides = choose_sides(rows, spill, settings)
+        gaps = rows.gaps if sides.all() else find_gaps(spill, sides, rows.gaps)
+        schema = tables.marked(rows.schema, gaps, source.zeros)
+        schema = schema if source.is_csv else schema.with_metadata(tables.PARQUET)
+        splits_of = [tables.RowGroups(draft, schema) for draft in drafts]
+        with splits_of[0] as train, splits_of[1] as test:
+            for batch, part in _with(sides, progress.rows(spill, "write the splits", len(sides))):
+                whole = pa.Table.from_arrays(batch.columns, schema=schema)
+                train.write(_filter(whole, part == TO_TRAIN))
+                test.write(_filter(whole, part == TO_TEST))
+    to_train, to_test = np.count_nonzero(sides == TO_TRAIN), np.count_nonzero(sides == TO_TEST)
+    print(f"{to_train + to_test} rows: {to_train} to train on, {to_test} to test on")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 It is written from whatever is there, so that a run that stopped half-way has one as well.
 """
 
+import csv
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -29,6 +30,7 @@ from src.shared.page import (
 )
 from src.shared.paths import (
     BASELINE,
+    CANDIDATES,
     DVC_LOCK,
     INTERVALS,
     METRICS,
@@ -50,6 +52,7 @@ from src.shared.sections import (
     metric_rows,
     part,
     plot_blocks,
+    search_blocks,
     setting_blocks,
     slice_blocks,
     stage_blocks,
@@ -162,6 +165,11 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
+def _read_table(path: Path) -> list[dict[str, str]]:
+    """Read a CSV file; empty if there is none."""
+    return list(csv.DictReader(path.read_text("utf-8").splitlines())) if path.exists() else []
+
+
 def read_verdicts(path: Path) -> list[Verdict]:
     """Read what the gate wrote; nothing if it has not judged.
 
@@ -200,6 +208,7 @@ def compose(revision: str, run: Run) -> tuple[list[Block], Mood]:
         part(LESS_STRICT, lambda: loosened_blocks(_loosened(run, *settings()))),
         run.notes,
         part("Metrics", lambda: metric_blocks(rival, unknown, verdicts, notes)),
+        part("Search", lambda: search_blocks(_read_table(CANDIDATES))),
         part("Plots", lambda: [Heading("Plots"), *plot_blocks(plots.read_plots(commit))]),
         part(
             "Slices", lambda: slice_blocks(slices.read(SLICES) if SLICES.exists() else [], verdicts)

@@ -3,14 +3,18 @@
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import pyarrow as pa
+from tqdm import tqdm
 
-from src.shared import errors, files, findings, params, raw, tables
+from src.cleaning import CLEANING
+from src.shared import cleaned, errors, files, findings, params, progress, raw, tables
 from src.shared.paths import SCHEMA
+from src.shared.spill import Spill, spilled
 
 if TYPE_CHECKING:
     from pandera.pandas import Column, DataFrameSchema
@@ -18,25 +22,28 @@ if TYPE_CHECKING:
 # Text columns with no more values than this get the list of the values that are allowed.
 MAX_CATEGORIES = 20
 
+# Where the raw table waits while its columns are looked at one by one, each with all its rows.
+SPILL = SCHEMA.with_name(".columns.arrow.tmp")
 
-def infer(frame: pd.DataFrame, target: str, key: Sequence[str] = ()) -> "DataFrameSchema":
+
+def infer(columns: Iterable[pd.Series], target: str, key: Sequence[str] = ()) -> "DataFrameSchema":
     """Infer a schema: types, missing values, ranges of numbers and dates, values of categories.
 
     Args:
-        frame: the raw table without the dropped columns.
+        columns: those of the raw table without the dropped ones.
         target: the column to predict, which may not be missing.
         key: the columns that say which row is which, of which new rows have new values.
     """
     os.environ.setdefault("DISABLE_PANDERA_IMPORT_WARNING", "True")
     from pandera.pandas import Column, DataFrameSchema
 
-    columns = {
-        name: Column(str(frame[name].dtype))
-        if name in key
-        else _column(frame[name], name == target)
-        for name in frame.columns
+    described = {
+        str(column.name): Column(str(column.dtype))
+        if column.name in key
+        else _column(column, column.name == target)
+        for column in columns
     }
-    return DataFrameSchema(columns, strict=True)
+    return DataFrameSchema(described, strict=True)
 
 
 def to_yaml(schema: "DataFrameSchema") -> str:
@@ -63,25 +70,40 @@ def _ends(known: pd.Series) -> tuple[Any, Any]:
     return ends if isinstance(ends[0], pd.Timestamp) else (ends[0].item(), ends[1].item())
 
 
+def read_column(spill: Spill, name: str) -> pd.Series:
+    """Read a column as `tables.read_split` would give it."""
+    table = pa.table({name: spill.column(name)})
+    gaps = [name] if table[name].null_count else []
+    return tables.to_frame(table.cast(tables.marked(table.schema, gaps, {})))[name]
+
+
 def main() -> None:
     """Write data/schema.yaml; an earlier one is kept as data/schema.old.yaml."""
     settings = params.load()
     data, path = settings.data, Path(settings.data.raw)
-    table = raw.read(data)
-    tables.require_column(data.target, table.column_names, path, "data.target")
-    looked_at = (data.target, settings.prepare.column, *(data.key or ()), *settings.validate.accept)
-    raw.refuse_index(table, data, looked_at)
-    frame = tables.to_frame(table)
-    text = to_yaml(infer(frame, data.target, data.key or ()))
-    with files.replacing(SCHEMA) as (draft,):
+    source = raw.find(data, raw.as_read({}))
+    with spilled(SPILL) as spill, files.replacing(SCHEMA) as (draft,):
+        batches = cleaned.clean(source.batches(), CLEANING, {})
+        for batch in progress.rows(batches, "read the raw table"):
+            spill.write(batch)
+        names = batch.schema.names
+        tables.require_column(data.target, names, path, "data.target")
+        looked_at = (data.target, settings.prepare.column, *(data.key or ()))
+        raw.refuse_index(source, data, (*looked_at, *settings.validate.accept))
+        columns = (read_column(spill, name) for name in names)
+        text = to_yaml(infer(columns, data.target, data.key or ()))
         draft.write_text(text, encoding="utf-8", newline="\n")
         if SCHEMA.exists() and SCHEMA.read_bytes() != draft.read_bytes():
             old = SCHEMA.with_name("schema.old.yaml")
             shutil.copyfile(SCHEMA, old)
             print(f"{SCHEMA.as_posix()}: the earlier one is now {old.as_posix()}")
-    if odd := findings.find(frame, settings, inferred=True):
+        sample, odd = findings.sample_rows(read_column(spill, data.target), settings), []
+        for name in tqdm(names, "look at the columns", unit=" columns", delay=2, disable=None):
+            column = read_column(spill, name)
+            odd += findings.find_in(column, sample, settings, inferred=True)
+    if odd:
         print(findings.told(odd, settings))
-    print(f"{SCHEMA.as_posix()}: {frame.shape[1]} columns; please review it")
+    print(f"{SCHEMA.as_posix()}: {len(names)} columns; please review it")
 
 
 if __name__ == "__main__":

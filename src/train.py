@@ -3,7 +3,6 @@
 import math
 import sys
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +10,33 @@ import joblib
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, clone
+from sklearn.pipeline import Pipeline
 from tqdm import tqdm
 
 from src import features, splits
-from src.shared import errors, fields, files, params, sidecar, tables
+from src.shared import (
+    cluster,
+    distributed,
+    errors,
+    fields,
+    files,
+    params,
+    reference,
+    sample,
+    search,
+    sidecar,
+    tables,
+)
 from src.shared.errors import UserError
-from src.shared.estimators import Candidate, candidates, distributions, make_estimator, paths, told
+from src.shared.estimators import distributions, make_estimator, paths, require_classes, told
 from src.shared.fields import Format
-from src.shared.measure import headline, predict, six_digits
+from src.shared.hashes import Mask
+from src.shared.measure import Predictions, headline, predict, six_digits
 from src.shared.model import answers, versions
-from src.shared.params import Data, Params
+from src.shared.params import Data, Params, Train
 from src.shared.paths import DVC_YAML, MODEL, SIDECAR, TRAIN, TRAINING, VALIDATION
 from src.shared.recorder import StageLive
+from src.shared.search import Candidate
 from src.shared.sidecar import Artifact, Example, Feature, Sidecar
 
 # How many candidates of a search the plot shows.
@@ -34,8 +48,8 @@ LOADER = Path("src/shared/model.py")
 
 def cross_validate(
     model: BaseEstimator, frame: pd.DataFrame, settings: Params
-) -> dict[str, list[float]]:
-    """Fit and score the model on each fold, in parallel.
+) -> tuple[dict[str, list[float]], list[Predictions]]:
+    """Fit and score the model on each fold, in parallel; a search is parallel within each fold.
 
     Args:
         model: an unfitted pipeline.
@@ -44,38 +58,79 @@ def cross_validate(
 
     Returns:
         For each metric its value in each fold; a metric that is not defined in all of them has
-        none.
+        none. And what is said of the rows of each fold.
 
     Raises:
         UserError: a fold cannot be fitted, or the folds cannot be made.
     """
     target = frame[settings.data.target]
-
-    def score(fit: np.ndarray, held_out: np.ndarray) -> dict[str, float]:
-        if settings.task != "regression":
-            lacking = set(target) - set(target.iloc[fit])
-            if lacking:
-                raise UserError(
-                    "train: the training rows of a fold have none of the class "
-                    f"{', '.join(sorted(map(repr, lacking)))}; use fewer train.folds, another "
-                    "prepare.split, or more rows of it"
-                )
-        fitted = clone(model).fit(frame.iloc[fit], target.iloc[fit])
-        rows, actual = frame.iloc[held_out], target.iloc[held_out].to_numpy()
-        predictions = predict(fitted, rows, actual, settings.task, settings.data.positive)
-        return headline(predictions)
-
     folds = list(splits.folds(frame, settings))
+    searching = search.find(model["estimator"]) is not None
     # Threads: a process would import scikit-learn anew, which takes longer than a small fit.
-    pool = joblib.Parallel(n_jobs=-1, prefer="threads", return_as="generator")
-    running = pool(joblib.delayed(score)(*fold) for fold in folds)
-    found = list(tqdm(running, total=len(folds), desc="cross-validation", disable=None))
+    pool = joblib.Parallel(1 if searching else -1, prefer="threads", return_as="generator")
+    # A cluster is sent what stands here as an argument, and the same object once.
+    task, positive = settings.task, settings.data.positive
+    running = pool(
+        joblib.delayed(score_fold)(model, frame, target, *fold, task, positive) for fold in folds
+    )
+    desc = "cross-validation of the search" if searching else "cross-validation"
+    return by_metric(tqdm(running, total=len(folds), desc=desc, disable=None))
+
+
+def by_metric(
+    folds: Iterable[tuple[dict[str, float], Predictions]],
+) -> tuple[dict[str, list[float]], list[Predictions]]:
+    """Return for each metric its value in each fold, and what was said of the rows of each.
+
+    Args:
+        folds: the metrics of each fold, of which it may lack some, and the predictions.
+    """
+    ran = list(folds)
+    found = [values for values, _ in ran]
     names = dict.fromkeys(name for fold in found for name in fold)
     scores = {name: [fold.get(name, math.nan) for fold in found] for name in names}
     for name, values in scores.items():
         if lost := sum(map(math.isnan, values)):
             print(f"{name}: not defined in {lost} of {len(found)} folds, so it has no mean")
-    return {name: values for name, values in scores.items() if not any(map(math.isnan, values))}
+    whole = {name: values for name, values in scores.items() if not any(map(math.isnan, values))}
+    return whole, [predictions for _, predictions in ran]
+
+
+def score_fold(
+    model: BaseEstimator,
+    frame: pd.DataFrame,
+    target: pd.Series,
+    learned: np.ndarray,
+    held_out: np.ndarray,
+    task: str,
+    positive: Any,
+) -> tuple[dict[str, float], Predictions]:
+    """Fit a copy of the model on some rows; return its metrics on others, and what it says of them.
+
+    Args:
+        model: an unfitted pipeline.
+        frame: the train split.
+        target: its target.
+        learned: numbers of the rows to fit on.
+        held_out: numbers of the rows to score on.
+        task: binary, multiclass or regression.
+        positive: for a binary task the class that counts as positive.
+
+    Raises:
+        UserError: the rows to fit on lack a class.
+    """
+    if task != "regression":
+        require_classes(target, target.iloc[learned])
+    fitted = fit(clone(model), frame.iloc[learned], target.iloc[learned])
+    rows, actual = frame.iloc[held_out], target.iloc[held_out].to_numpy()
+    predictions = predict(fitted, rows, actual, task, positive)
+    return headline(predictions), predictions
+
+
+def fit(model: Pipeline, frame: pd.DataFrame, target: pd.Series) -> Pipeline:
+    """Fit a pipeline, its estimator where jobs run now, and return it."""
+    model[-1].fit(cluster.learn_here(model, frame, target), target)
+    return model
 
 
 def describe(
@@ -84,6 +139,8 @@ def describe(
     described: list[Feature],
     settings: Params,
     artifact: Artifact,
+    held_out: list[Predictions],
+    rows: list[int],
 ) -> Sidecar:
     """Describe a fitted model for those who load it.
 
@@ -91,11 +148,14 @@ def describe(
         model: the fitted pipeline.
         frame: the train split.
         described: the columns that the model takes.
-        settings: the sections task, data and train.
+        settings: the sections task, data, train and monitor.
         artifact: the file that the model is in.
+        held_out: what was said of the rows of each fold.
+        rows: how many rows it was trained on, and of how many.
     """
-    made_of = distributions(settings.train.estimator, settings.train.arguments)
-    packages = dict.fromkeys(["scikit-learn", "numpy", "pandas", "joblib", *made_of])
+    group = settings.prepare.column if splits.find(settings).grouped else None
+    independent = frame[group].nunique() if group else len(frame)
+    names = [one.name for one in described if one.name not in settings.monitor.leave_out]
     return Sidecar(
         task=settings.task,
         target=settings.data.target,
@@ -104,7 +164,7 @@ def describe(
         features=described,
         categories=features.categories(frame, described),
         estimator=settings.train.estimator,
-        versions=versions(packages),
+        versions=versions(packages(settings.train)),
         example=example(model, frame, described, settings.task),
         key=settings.data.key or [],
         ignored=[
@@ -112,15 +172,24 @@ def describe(
             *settings.data.drop,
             *settings.train.leave_out,
         ],
-        form=written(settings.data),
+        form=written(settings.data, is_csv=tables.is_from_csv(TRAIN)),
         data={TRAIN.as_posix(): files.sha256(TRAIN)},
         model=artifact,
+        unrecorded=settings.monitor.leave_out,
+        reference=reference.describe(frame, names, held_out, independent),
+        rows=rows,
     )
 
 
-def written(data: Data) -> Format:
+def packages(train: Train) -> list[str]:
+    """Return the packages that a model is made of, by the names that pip knows."""
+    made_of = distributions(train.estimator, train.arguments)
+    return list(dict.fromkeys(["scikit-learn", "numpy", "pandas", "joblib", *made_of]))
+
+
+def written(data: Data, *, is_csv: bool) -> Format:
     """Return how the fields of the raw table are written, so that others are read like them."""
-    always = fields.MISSING if data.raw.endswith(".csv") else {""}
+    always = fields.MISSING if is_csv else {""}
     missing = sorted(always | {str(text).strip(fields.BLANKS) for text in data.missing})
     return Format(data.separator, data.decimal, missing=tuple(missing))
 
@@ -201,6 +270,35 @@ def _dependencies(stage: dict[str, Any]) -> set[Path]:
     return {Path(one if isinstance(one, str) else next(iter(one))) for one in stage.get("deps", [])}
 
 
+def read_rows(settings: Params) -> tuple[pd.DataFrame, Mask]:
+    """Read the rows of the train split that this process learns from.
+
+    Args:
+        settings: the sections task, data, prepare and train.
+
+    Returns:
+        The rows, and which of the split's are trained on. These are more where workers train on
+        them: then this process learns from a sample what the pipeline does to columns.
+
+    Raises:
+        UserError: the split cannot be read, or `train.distributed` is not possible.
+    """
+    train = settings.train
+    if train.distributed:
+        distributed.require(settings)
+    file = sample.opened(TRAIN, *filter(None, [settings.data.target, settings.prepare.column]))
+    chosen = sample.choose(file, train.rows, settings)
+    if train.rows:
+        print(f"{chosen.sum():,} of {len(chosen):,} rows to train on, drawn by their hash")
+    here = chosen
+    if train.distributed:
+        here = chosen & sample.choose(file, distributed.SAMPLE, settings)
+        print(f"what is done to columns is learned from {here.sum():,} rows of {chosen.sum():,}")
+    if said := sample.warning(file, int(here.sum())):
+        print(said, file=sys.stderr)
+    return sample.read(file, here), chosen
+
+
 def main() -> None:
     """Read the train split, write the model, its sidecar and what DVCLive records."""
     settings = params.load()
@@ -208,9 +306,11 @@ def main() -> None:
     verdict = files.read_json(VALIDATION, "run `dvc repro`")
     if not (isinstance(verdict, dict) and verdict.get("passed") is True):
         raise UserError(f"{VALIDATION.as_posix()}: the data did not pass; run `dvc repro`")
-    frame = tables.read_split(TRAIN, *filter(None, [data.target, settings.prepare.column]))
+    frame, chosen = read_rows(settings)
     for name in train.leave_out:
         tables.require_column(name, frame.columns, TRAIN, "train.leave_out")
+    for name in set(settings.monitor.leave_out) - set(data.drop):
+        tables.require_column(name, frame.columns, TRAIN, "monitor.leave_out")
     if settings.prepare.column and splits.find(settings).ordered:
         frame = frame.sort_values(settings.prepare.column, kind="stable", ignore_index=True)
     before = set(sys.modules)
@@ -218,31 +318,44 @@ def main() -> None:
         train.estimator, train.arguments, train.seed, settings.task, data.positive
     )
     modules = {path.rpartition(".")[0] for path in paths(train.estimator, train.arguments)}
-    require_dependencies(own_files(modules | set(sys.modules) - before))
+    own = own_files(modules | set(sys.modules) - before)
+    require_dependencies(own)
     left_out = (data.target, settings.prepare.column, *(data.key or ()), *train.leave_out)
     described = features.describe(frame, left_out)
     if not described:
         raise UserError(f"{TRAIN.as_posix()}: has no column left to learn from")
     model = features.build_pipeline(described, estimator)
     try:
-        scores = cross_validate(model, frame, settings)
-        model.fit(frame, frame[data.target])
+        with cluster.joined(packages(train), own) as client, search.running(estimator):
+            if train.distributed:
+                ran = distributed.train(client, model, frame, chosen, settings)
+                scores, held_out = by_metric(ran)
+            else:
+                scores, held_out = cross_validate(model, frame, settings)
+                fit(model, frame, frame[data.target])
     except UserError:
         raise
     except Exception as error:  # whatever an estimator raises for a wrong argument
         raise UserError(f"train: {train.estimator} cannot be fitted: {told(error)}") from error
+    tried = search.candidates(model, frame, frame[data.target])
     with files.replacing(MODEL, SIDECAR, TRAINING) as (model_draft, sidecar_draft, records_draft):
         joblib.dump(model, model_draft)
         artifact = Artifact(MODEL.name, files.sha256(model_draft))
-        sidecar.write(sidecar_draft, describe(model, frame, described, settings, artifact))
-        record(records_draft, settings, scores, candidates(model["estimator"]))
-    print(f"cross-validation in {train.folds} folds ({settings.prepare.split}):")
+        rows = [int(chosen.sum()), len(chosen)]
+        known = describe(model, frame, described, settings, artifact, held_out, rows)
+        sidecar.write(sidecar_draft, known)
+        record(records_draft, settings, scores, tried)
+        search.write(records_draft, tried)
+    what = "cross-validation of the whole search" if tried else "cross-validation"
+    print(f"{what} in {train.folds} folds ({settings.prepare.split}):")
     for name, values in scores.items():
         print(f"  {name:20} {np.mean(values):8.4g} +- {np.std(values):.2g}")
+    for line in search.summary(tried):
+        print(line)
 
 
 def record(
-    folder: Path, settings: Params, scores: dict[str, list[float]], searched: list[Candidate]
+    folder: Path, settings: Params, scores: dict[str, list[float]], tried: list[Candidate]
 ) -> None:
     """Record parameters, cross-validation metrics and what a search tried, with DVCLive.
 
@@ -250,7 +363,7 @@ def record(
         folder: where to.
         settings: the section train.
         scores: for each metric its value in each fold.
-        searched: what a search tried, the best first; empty if the estimator is not a search.
+        tried: by a search, the best first; empty if the estimator is not a search.
     """
     with StageLive(folder) as live:
         live.log_params(
@@ -261,16 +374,16 @@ def record(
                 "seed": settings.train.seed,
             }
         )
-        if searched:
-            live.log_params({"candidates": len(searched), "best": searched[0].parameters})
+        if chosen := next((one for one in tried if one.chosen), None):
+            live.log_params({"candidates": len(tried), "best": str(chosen)})
         points = []
         for name, values in scores.items():  # under the names that evaluate gives them
             mean, spread = six_digits(float(np.mean(values))), six_digits(float(np.std(values)))
             live.log_metric(name, mean, plot=False)
             points.append({"metric": name, "mean": mean, "std": spread, "folds": values})
         live.log_plot("cross_validation", points, x="mean", y="metric")
-        tried = [asdict(candidate) for candidate in searched[:SHOWN]]
-        live.log_plot("search", tried, x="score", y="parameters")
+        drawn = [{"parameters": str(one), "score": one.mean} for one in tried[:SHOWN]]
+        live.log_plot("search", drawn, x="score", y="parameters")
 
 
 if __name__ == "__main__":

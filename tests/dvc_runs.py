@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from tests.projects import ROOT, Result, make_project
 
 # What the tests must not take over from whoever runs them, for example from a Git hook.
@@ -73,7 +75,12 @@ def repro(folder: Path, *arguments: str, status: int = 0) -> list[str]:
     return re.findall(r"Running stage '(\w+)'", dvc(folder, "repro", *arguments, status=status).out)
 
 
-def make_git_project(folder: Path, task: str = "binary", **sections: dict[str, Any]) -> Path:
+def make_git_project(
+    folder: Path,
+    task: str = "binary",
+    table: pd.DataFrame | None = None,
+    **sections: dict[str, Any],
+) -> Path:
     """Make a project with DVC in a new Git repository, which has no commit yet.
 
     Its remote is the embedded one, whatever the one of the project that holds these tests is.
@@ -81,9 +88,10 @@ def make_git_project(folder: Path, task: str = "binary", **sections: dict[str, A
     Args:
         folder: where to make it.
         task: binary, multiclass or regression.
+        table: the raw table, if it is another than the task's.
         sections: see `settings_of`.
     """
-    make_project(folder, task, None, code=True, **sections)
+    make_project(folder, task, table, code=True, **sections)
     (folder / ".dvc").mkdir()
     for name in (".gitattributes", ".dvc/.gitignore"):
         shutil.copy(ROOT / name, folder / name)

@@ -115,6 +115,8 @@ def settings_of(task: str = "binary", **sections: dict[str, Any]) -> dict[str, A
             "folds": 3,
             "seed": 1,
             "leave_out": [],
+            "rows": None,
+            "distributed": False,
         },
         "evaluate": {
             "resamples": 100,
@@ -127,6 +129,17 @@ def settings_of(task: str = "binary", **sections: dict[str, Any]) -> dict[str, A
             "gate_rows": 30,
         },
         "gate": {metric: {"min": 0.2}},
+        "monitor": {
+            "leave_out": [],
+            "window": "1d",
+            "min_rows": 100,
+            "max_drift": 0.1,
+            "max_missing": 0.05,
+            "max_unseen": 0.01,
+            "max_refused": 0.1,
+            "max_volume": 10,
+            "accept": [],
+        },
     }
     for section, keys in sections.items():
         settings[section] = keys if section == "gate" else settings[section] | keys
@@ -183,7 +196,8 @@ def make_project(
     data = params.parse(params.Data, settings["data"])
     with contextlib.chdir(folder):
         frame = tables.to_frame(raw.read(data))
-    schema = to_yaml(infer(frame, data.target, data.key or ()))
+    columns = (frame[name] for name in frame.columns)
+    schema = to_yaml(infer(columns, data.target, data.key or ()))
     (folder / "data/schema.yaml").write_text(schema, encoding="utf-8")
     if code:
         shutil.copytree(ROOT / "src", folder / "src")

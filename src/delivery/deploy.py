@@ -32,8 +32,13 @@ HARDENED = (
     "--pids-limit=512",  # threads count: the libraries start one for each processor
 )
 
+# Without a value: Docker takes it from the environment here, if it is set.
+PASSED_ON = ("--env=RECORD_ROWS", "--env=RECORD_MINUTES", "--env=RECORD_MAX_MB")
 
-def deploy(image: str, environment: str, port: int, limit: float, memory: str) -> bool:
+
+def deploy(
+    image: str, environment: str, port: int, limit: float, memory: str, record: str = ""
+) -> bool:
     """Replace the container that serves now by one of an image.
 
     Args:
@@ -42,6 +47,8 @@ def deploy(image: str, environment: str, port: int, limit: float, memory: str) -
         port: the host's port.
         limit: how many seconds the new container has to become ready.
         memory: how much it may take, such as 2g; one that takes more is ended and started anew.
+        record: where it records what it is asked: a folder of the engine's machine or the name of
+            a volume; nowhere if empty.
 
     Returns:
         Whether anything changed; nothing does if the image serves already.
@@ -52,7 +59,9 @@ def deploy(image: str, environment: str, port: int, limit: float, memory: str) -
             The old container serves on.
     """
     require(image, environment)
-    labels = {"service": service(environment), "serves": f"{image} on port {port}"}
+    recording = f" recording in {record}" if record else ""
+    serves = f"{image}{recording} on port {port}"
+    labels = {"service": service(environment), "serves": serves}
     old = containers(environment)
     serving = [
         one
@@ -69,12 +78,14 @@ def deploy(image: str, environment: str, port: int, limit: float, memory: str) -
         name = f"--name={labels['service']}-{secrets.token_hex(4)}"
         flags = [name, *(f"--label={key}={value}" for key, value in labels.items()), *HARDENED]
         flags += [f"--memory={memory}", f"--memory-swap={memory}"]  # the latter is of both
+        if record:
+            flags += [f"--volume={record}:/record", "--env=RECORD=/record", *PASSED_ON]
         serving = [docker("run", "--detach", f"--env=PORT={port}", *flags, image)]
         _wait(serving[0], limit)
         docker("update", "--restart=unless-stopped", serving[0])
     for one in set(old) - set(serving):
         docker("update", "--restart=no", one)
-        docker("stop", "--time=35", one)  # longer than the service takes to finish
+        docker("stop", "--time=45", one)  # longer than the service takes to finish
         docker("rm", "--force", one)
     return True
 
@@ -172,8 +183,8 @@ def _wait(container: str, limit: float) -> None:
         time.sleep(0.5)
 
 
-def settings() -> tuple[int, float, str]:
-    """Read the variables PORT, READY_SECONDS and MEMORY."""
+def settings() -> tuple[int, float, str, str]:
+    """Read the variables PORT, READY_SECONDS, MEMORY and RECORD."""
     port, limit = os.environ.get("PORT") or "8000", os.environ.get("READY_SECONDS") or "60"
     if not port.isdecimal() or not 0 < int(port) < 65536:
         raise UserError(f"PORT is {port!r}; allowed: a number from 1 to 65535")
@@ -182,7 +193,10 @@ def settings() -> tuple[int, float, str]:
     memory = os.environ.get("MEMORY") or "2g"
     if not re.fullmatch(r"[1-9]\d*[mg]", memory):
         raise UserError(f"MEMORY is {memory!r}; allowed: a size such as 500m or 2g")
-    return int(port), float(limit), memory
+    record = os.environ.get("RECORD") or ""
+    if not re.fullmatch(r"|/[\w./-]*\w|\w[\w.-]*", record):
+        raise UserError(f"RECORD is {record!r}; allowed: an absolute path, or a volume's name")
+    return int(port), float(limit), memory, record
 
 
 def main() -> None:

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import orjson
 from fastapi import FastAPI, Request, Response
@@ -18,13 +19,16 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from starlette.requests import ClientDisconnect
 
-from src.service.requests import Checker, RequestError
+from src.service.requests import Checked, Checker, RequestError
 from src.service.scoring import Answers, Batcher, Scorer
 from src.shared import files, sidecar
 from src.shared.errors import UserError
 from src.shared.model import load_model, require_versions, versions
 from src.shared.paths import METRICS, MODEL, SIDECAR
 from src.shared.sidecar import Feature, Sidecar
+
+if TYPE_CHECKING:
+    from src.service.recording import Recorder
 
 # A body larger than this is checked in a thread, so that other requests need not wait.
 LARGE_BODY = 50_000
@@ -46,6 +50,8 @@ class Limits:
 class Service:
     """The model, the checks of its input, and the counters."""
 
+    recorder: "Recorder | None" = None  # where one is set, it is told what is asked and answered
+
     def __init__(self, limits: Limits) -> None:
         """Load the model of the working directory.
 
@@ -63,7 +69,7 @@ class Service:
         # would not be faster, as Python runs one at a time.
         self.checking = ThreadPoolExecutor(1, thread_name_prefix="checking")
         self.example = orjson.dumps(self.sidecar.example.row)
-        if not self._is_right(scorer(self.checker.columns(self.example)[0])):
+        if not self._is_right(scorer(self.checker.check(self.example).columns)):
             raise UserError(
                 f"{MODEL.as_posix()}: does not answer the example in {SIDECAR.as_posix()} "
                 "as it did when it was trained; run `dvc repro -f train`"
@@ -105,7 +111,7 @@ class Service:
 
     async def ready(self) -> bool:
         """Return whether the model answers the known row right."""
-        return self._is_right(await self.batcher.answers(self.checker.columns(self.example)[0]))
+        return self._is_right(await self.batcher.answers(self.checker.check(self.example).columns))
 
     async def predict(self, request: Request) -> dict[str, Any]:
         """Answer the rows of a request.
@@ -117,31 +123,44 @@ class Service:
         Raises:
             RequestError: the request cannot be answered.
         """
-        kind = request.headers.get("content-type", "application/json").lower()
-        kind = kind.partition(";")[0].strip()
-        if kind not in ("application/json", "text/csv"):
-            raise RequestError(415, "send application/json or text/csv")
-        try:
-            async with self._body(request) as body:
-                check = partial(self.checker.columns, body, is_csv=kind == "text/csv")
-                if len(body) < LARGE_BODY:
-                    columns, warnings = check()
-                else:
-                    loop = asyncio.get_running_loop()
-                    columns, warnings = await loop.run_in_executor(self.checking, check)
-        except RequestError as refused:
-            self.rejected.inc(len(refused.problems.rows))
-            raise
-        answers = await self.batcher.answers(columns)
+        if not self.recorder:
+            _, checked, answers = await self._answer(request)
+        else:
+            request.state.id = uuid4().hex
+            try:
+                size, checked, answers = await self._answer(request)
+            except Exception as error:
+                self.recorder.refused(request.state.id, getattr(error, "status", 500))
+                raise
+            self.recorder.answered(request.state.id, checked, answers, size)
         counts: dict[str, int] = {}
         for answer in answers:
             label = str(answer.get("class", "value"))
             counts[label] = counts.get(label, 0) + 1
         for label, count in counts.items():
             self.predictions.labels(label).inc(count)
-        self.novel.inc(warnings.count)
-        noted = {"warnings": warnings.listed()} if warnings.kept else {}
+        self.novel.inc(checked.warnings.count)
+        noted = {"warnings": checked.warnings.listed()} if checked.warnings.kept else {}
         return {"predictions": answers} | noted
+
+    async def _answer(self, request: Request) -> tuple[int, Checked, Answers]:
+        """Return the bytes of a request's body, its rows, and the answer for each."""
+        kind = request.headers.get("content-type", "application/json").lower()
+        kind = kind.partition(";")[0].strip()
+        if kind not in ("application/json", "text/csv"):
+            raise RequestError(415, "send application/json or text/csv")
+        try:
+            async with self._body(request) as body:
+                check = partial(self.checker.check, body, is_csv=kind == "text/csv")
+                if len(body) < LARGE_BODY:
+                    checked = check()
+                else:
+                    loop = asyncio.get_running_loop()
+                    checked = await loop.run_in_executor(self.checking, check)
+        except RequestError as refused:
+            self.rejected.inc(len(refused.problems.rows))
+            raise
+        return len(body), checked, await self.batcher.answers(checked.columns)
 
     @asynccontextmanager
     async def _body(self, request: Request) -> AsyncIterator[bytes]:
@@ -213,9 +232,15 @@ def commit() -> str | None:
         return None
 
 
-def as_json(content: Any, status: int = 200, **headers: str) -> Response:
+def as_json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Answer with JSON."""
     return Response(orjson.dumps(content), status, headers, "application/json")
+
+
+def identified(request: Request) -> dict[str, str]:
+    """Return the header with the request's id, by which its record is found, if there is one."""
+    name = getattr(request.state, "id", None)
+    return {"x-request-id": name} if name else {}
 
 
 def make_app(service: Service) -> FastAPI:
@@ -229,7 +254,8 @@ def make_app(service: Service) -> FastAPI:
     @app.post("/predict", openapi_extra=describe(service.sidecar, service.limits.strict))
     async def predict(request: Request) -> Response:
         """Predict one row or many."""
-        return as_json(await service.predict(request))
+        content = await service.predict(request)
+        return as_json(content, headers=identified(request))
 
     @app.get("/health")
     async def health() -> Response:
@@ -255,17 +281,17 @@ def make_app(service: Service) -> FastAPI:
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @app.exception_handler(RequestError)
-    async def refuse(_: Request, refused: RequestError) -> Response:
+    async def refuse(request: Request, refused: RequestError) -> Response:
         content: dict[str, Any] = {"detail": refused.detail}
         if refused.problems.kept:
             content["errors"] = refused.problems.listed()
         # Nothing more is read from a client that was too slow to send its body.
         headers = {"connection": "close"} if refused.status == 408 else {}
-        return as_json(content, refused.status, **headers)
+        return as_json(content, refused.status, headers | identified(request))
 
     @app.exception_handler(Exception)
-    async def fail(_: Request, error: Exception) -> Response:
-        return as_json({"detail": "internal error"}, 500)
+    async def fail(request: Request, error: Exception) -> Response:
+        return as_json({"detail": "internal error"}, 500, identified(request))
 
     paths = {"/predict", "/health", "/ready", "/version", "/metrics"}
     app.add_middleware(Measured, service=service, paths=paths)
@@ -281,9 +307,10 @@ def describe(known: Sidecar, strict: bool) -> dict[str, Any]:
             names what it had, and allows more.
     """
     fields = {feature.name: _describe(feature, known, strict) for feature in known.features}
+    key = {"type": ["string", "integer", "null"], "description": "Says which row this is."}
     record = {
         "type": "object",
-        "properties": fields,
+        "properties": fields | dict.fromkeys(known.key, key),
         "required": list(fields),
         "additionalProperties": False,
     }

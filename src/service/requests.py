@@ -17,6 +17,7 @@ from src.shared.sidecar import Feature, Sidecar
 
 Columns = dict[str, np.ndarray]
 Record = dict[str, Any]
+KEY_PROBLEM = "must be text or a whole number"
 
 
 class RequestError(Exception):
@@ -58,6 +59,25 @@ class Problems:
         return [asdict(problem) for problem in self.kept]
 
 
+@dataclass(frozen=True)
+class Checked:
+    """Rows that the model can answer.
+
+    Attributes:
+        columns: of equal length, one for each feature: floats for numbers and booleans, with NaN
+            for missing; datetime64 with NaT; objects with None.
+        keys: the columns of the key that came along, as text, with None for missing.
+        warnings: what the train split did not have.
+    """
+
+    columns: Columns
+    keys: dict[str, list[str | None]]
+    warnings: Problems
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+
 class Checker:
     """Turns a request's body into columns for the model, or refuses it."""
 
@@ -74,8 +94,10 @@ class Checker:
                 whole numbers) is refused. Otherwise the model answers, and there is a warning.
         """
         self.features, self.strict = sidecar.features, strict
-        self.form, self.ignored = sidecar.form, {*sidecar.ignored, *sidecar.key}
+        self.form, self.key = sidecar.form, sidecar.key
+        self.ignored = {*sidecar.ignored} - {*self.key}
         self.names = {feature.name: feature for feature in self.features}
+        self.with_key = {*self.names, *self.key}
         self.convert = {feature.name: _converter(feature) for feature in self.features}
         self.novelty = {
             feature.name: _novelty(feature, sidecar.categories.get(feature.name))
@@ -83,13 +105,8 @@ class Checker:
         }
         self.max_rows, self.max_problems = max_rows, max_problems
 
-    def columns(self, body: bytes, *, is_csv: bool = False) -> tuple[Columns, "Problems"]:
+    def check(self, body: bytes, *, is_csv: bool = False) -> Checked:
         """Read a body: one JSON record, a list of them, or CSV with a header line.
-
-        Returns:
-            A column of equal length for each feature: floats for numbers and booleans, with NaN
-            for missing; datetime64 with NaT; objects with None. And warnings: what the train split
-            did not have.
 
         Raises:
             RequestError: 400 for a body that cannot be read, 413 for one with too many rows,
@@ -107,10 +124,15 @@ class Checker:
             feature.name: self._column(feature, records, problems, warnings)
             for feature in self.features
         }
+        keys = {
+            name: [self._key(at, record, name, problems) for at, record in enumerate(records)]
+            for name in self.key
+            if any(isinstance(record, dict) and name in record for record in records)
+        }
         if problems.count:
             more = f", the first {problems.limit}" if problems.count > problems.limit else ""
             raise RequestError(422, f"wrong fields: {problems.count}{more}", problems)
-        return columns, warnings
+        return Checked(columns, keys, warnings)
 
     def _read_json(self, body: bytes) -> list[Any]:
         # Millions of empty rows would take seconds and gigabytes to parse. Text may hold some.
@@ -128,7 +150,7 @@ class Checker:
         return records
 
     def _read_csv(self, body: bytes) -> list[Any]:
-        """Read CSV as the raw table is read, without its columns that are no features."""
+        """Read CSV as the raw table is read: the features, the key, and what is unknown."""
         try:
             text = io.StringIO(body.decode("utf-8-sig"), newline="")
             lines = csv.reader(text, delimiter=self.form.separator, strict=True)
@@ -150,7 +172,9 @@ class Checker:
         features = [self.names.get(name) for name in header]
         return [
             {
-                name: _from_text(text, feature, self.form) if feature else text
+                name: _from_text(text, feature, self.form)
+                if feature
+                else fields.read(text, "text", self.form.missing)
                 for name, feature, text in zip(header, features, line, strict=True)
                 if name not in self.ignored
             }
@@ -160,10 +184,10 @@ class Checker:
         ]
 
     def _check_names(self, row: int, record: Record, problems: Problems) -> None:
-        if record.keys() == self.names.keys():
+        if record.keys() == self.names.keys() or record.keys() == self.with_key:
             return
         for name in record:
-            if name not in self.names:
+            if name not in self.with_key:
                 # Looking for a near name is dear: only for what is shown.
                 shown = problems.count < problems.limit
                 near = difflib.get_close_matches(name[:100], self.names, n=1) if shown else []
@@ -172,6 +196,16 @@ class Checker:
         for name in self.names:
             if name not in record:
                 problems.add(row, name, "missing field; null stands for a missing value")
+
+    def _key(self, row: int, record: Any, name: str, problems: Problems) -> str | None:
+        value = record.get(name) if isinstance(record, dict) else None
+        if type(value) is float and value.is_integer() and abs(value) < 2**53:
+            value = int(value)  # 501.0, as a client writes it whose column has gaps
+        if value is None or type(value) is str:
+            return value
+        if type(value) is not int:
+            problems.add(row, name, KEY_PROBLEM)
+        return str(value)
 
     def _column(
         self, feature: Feature, records: list[Any], problems: Problems, warnings: Problems

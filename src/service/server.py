@@ -124,13 +124,22 @@ def main() -> None:
     # Nobody is answered before the server runs, but a port that is taken is reported at once.
     check = os.environ.get("CHECK_SOCKET")
     sockets = listen(host, int(port), check)
-    server = make_server(Service(Limits(strict=os.environ.get("STRICT") == "1")))
+    service = Service(Limits(strict=os.environ.get("STRICT") == "1"))
+    if os.environ.get("RECORD"):
+        from src.service.recording import Recorder, Settings  # PyArrow's Parquet, only here
+
+        service.recorder = Recorder(Settings.read(os.environ), service.sidecar, service.registry)
+    server = make_server(service)
     if check:
         take_over(sockets[0])
     address, found = sockets[0].getsockname()[:2]
     print(f"serving on http://{address}:{found}, documentation at /docs", flush=True)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # uvicorn finishes, then raises it once more
-    server.run(sockets)
+    try:
+        server.run(sockets)
+    finally:
+        if service.recorder:
+            service.recorder.close()
 
 
 if __name__ == "__main__":

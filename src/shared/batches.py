@@ -153,7 +153,9 @@ def read(found: Found, known: Sidecar, progress: Callable[[int], Any]) -> Iterat
     Raises:
         UserError: a file cannot be read, lacks a feature or has no rows.
     """
-    kinds: dict[str, Kind | None] = dict(raw.read_kinds()) if known.key and SCHEMA.exists() else {}
+    kinds: dict[str, Kind | None] = (
+        dict(raw.schema_kinds()) if known.key and SCHEMA.exists() else {}
+    )
     wanted = {one.name: KINDS[one.kind] for one in known.features}
     wanted = {name: kinds.get(name) or "text" for name in known.key} | wanted
     for path in found.paths:

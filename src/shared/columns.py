@@ -1,16 +1,19 @@
 """Whole columns as values, with Arrow: by the patterns of fields.py, thousands of times as fast."""
 
+import contextlib
 import itertools
+import re
 from array import array
 from collections.abc import Collection
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
 from src.shared import fields
 from src.shared.fields import Kind
 
-TYPES = {
+TYPES: dict[Kind, pa.DataType] = {
     "text": pa.string(),
     "whole": pa.int64(),
     "number": pa.float64(),
@@ -37,6 +40,12 @@ def kind_of(dtype: str) -> Kind | None:
     return next((kind for start, kind in starts.items() if name.startswith(start)), None)
 
 
+def kind_of_type(values: pa.DataType) -> Kind:
+    """Return the kind whose values have a type of `TYPES`."""
+    kinds: dict[pa.DataType, Kind] = {one: kind for kind, one in TYPES.items()}
+    return kinds[values]
+
+
 def clean(texts: pa.ChunkedArray, missing: Collection[str]) -> pa.ChunkedArray:
     """Take the blanks around each text away, and those that stand for a missing value out."""
     return _without(pa.compute.utf8_trim(texts, characters=fields.BLANKS), missing)
@@ -57,35 +66,81 @@ def _strings(texts: list[str]) -> pa.Array:
     return pa.StringArray.from_buffers(len(parts), *buffers)
 
 
-def infer(texts: pa.ChunkedArray, decimal: str = ".") -> Kind:
-    """Return what clean texts hold: the narrowest kind that takes all of them without a loss.
+class Look:
+    """What the texts of a column may hold, looked at part by part.
 
-    Codes with leading zeros, and whole numbers that no type holds exactly, are text.
+    Attributes:
+        may: what all texts are so far: of the names in `_tests`, and what can be read of them.
     """
-    texts = texts.drop_null()
-    if not len(texts):
-        return "number"
-    if _all(texts, fields.BOOLEAN) and not _all(texts, "[01]"):
-        return "boolean"
-    numbers = _with_point(texts, decimal)
-    if _all(numbers, fields.NUMBER):
-        if count(texts, fields.LEADING_ZERO):
-            return "text"
-        kinds: list[Kind] = ["whole"] if _all(numbers, "[+-]?[0-9]+") else ["number"]
-    else:
-        kinds = ["date"] if _all(texts, fields.DATE) else []
-    for kind in kinds:
+
+    def __init__(self, decimal: str = ".") -> None:
+        """Take the sign before a number's fraction."""
+        self.decimal, self.any = decimal, False
+        self.may = {"boolean", "bit", "number", "uncoded", "whole", "date"}
+        self.fits: set[Kind] = {"number", "whole", "date"}
+
+    def at(self, texts: pa.ChunkedArray) -> None:
+        """Look at a part, whose texts are clean."""
+        texts = texts.drop_null()
+        if not len(texts):
+            return
+        self.any = True
+        numbers = _with_point(texts, self.decimal)
+        tests = {
+            "boolean": lambda: _all(texts, fields.BOOLEAN),
+            "bit": lambda: _all(texts, "[01]"),
+            "number": lambda: _all(numbers, fields.NUMBER),
+            "uncoded": lambda: "number" in self.may and not count(texts, fields.LEADING_ZERO),
+            "whole": lambda: _all(numbers, "[+-]?[0-9]+"),
+            "date": lambda: _all(texts, fields.DATE),
+        }
+        self.may = {one for one in self.may if tests[one]()}
+        self.fits = {kind for kind in self.fits & self.may if self._reads(texts, kind)}
+
+    def _reads(self, texts: pa.ChunkedArray, kind: Kind) -> bool:
         try:
-            from_text(texts, kind, (), decimal)
+            from_text(texts, kind, (), self.decimal)
         except pa.ArrowInvalid:
-            continue
-        return kind
-    return "text"
+            return False
+        return True
+
+    @property
+    def kind(self) -> Kind:
+        """The narrowest kind that takes all texts without a loss.
+
+        Codes with leading zeros, and whole numbers that no type holds exactly, are text.
+        """
+        if not self.any:
+            return "number"
+        if "boolean" in self.may and "bit" not in self.may:
+            return "boolean"
+        kinds: tuple[Kind, ...] = ("whole", "number", "date")
+        kind = next((kind for kind in kinds if kind in self.may), None)
+        coded = "number" in self.may and "uncoded" not in self.may
+        return kind if kind and kind in self.fits and not coded else "text"
+
+
+def infer(texts: pa.ChunkedArray, decimal: str = ".") -> Kind:
+    """Return what clean texts hold; see `Look.kind`."""
+    look = Look(decimal)
+    look.at(texts)
+    return look.kind
 
 
 def count(texts: pa.ChunkedArray, pattern: str) -> int:
     """Count the texts that a pattern matches as a whole."""
     return pa.compute.sum(_matches(texts, pattern)).as_py() or 0
+
+
+def count_leading_zeros(texts: pa.Array) -> int:
+    """Count the texts that `fields.LEADING_ZERO` matches, in a fifth of the time of `count`."""
+    ends = np.frombuffer(texts.buffers()[1], np.int32, len(texts) + 1, texts.offset * 4)
+    signs = np.frombuffer(texts.buffers()[2] or b"", np.uint8)
+    starts = ends[:-1][np.diff(ends) > 1]
+    first, second = signs[starts], signs[starts + 1]
+    zero, signed = ord("0"), (first == ord("+")) | (first == ord("-"))
+    likely = np.where(signed, second == zero, (first == zero) & (second != ord(".")))
+    return count(texts, fields.LEADING_ZERO) if likely.any() else 0
 
 
 def _matches(texts: pa.ChunkedArray, pattern: str) -> pa.ChunkedArray:
@@ -114,10 +169,18 @@ def from_text(
         return clean(texts, missing)
     turn = {"whole": _wholes, "number": _numbers, "boolean": _booleans, "date": _dates}[kind]
     point = decimal if kind in ("whole", "number") else "."
-    try:  # most columns need no cleaning, which takes longer than this
+    # Most columns need no cleaning, and many no look for missing values: each takes longer than
+    # the rest. A text that stands for one is no number, but for NaN; if it is, such as -999, look.
+    if kind == "number" and not any(map(_is_finite, missing)):
+        with contextlib.suppress(pa.ArrowInvalid):
+            return _numbers(_with_point(texts, point))
+    with contextlib.suppress(pa.ArrowInvalid):
         return turn(_with_point(_without(texts, missing), point))
-    except pa.ArrowInvalid:
-        return turn(_with_point(clean(texts, missing), point))
+    return turn(_with_point(clean(texts, missing), point))
+
+
+def _is_finite(text: str) -> bool:
+    return re.fullmatch(fields.NUMBER, text) is not None and "n" not in text.lower()
 
 
 def _with_point(texts: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray:

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from src.shared.hashes import Hashes, codes_of, known, values_of
+from src.shared.hashes import Hashes, Mask, codes_of, known, values_of
 
 
 def earlier_equals(table: pa.Table, hashes: Hashes) -> np.ndarray:
@@ -22,11 +22,16 @@ def earlier_equals(table: pa.Table, hashes: Hashes) -> np.ndarray:
     return earlier
 
 
+def repeated(hashes: Hashes) -> Mask:
+    """Mark the rows whose hash is that of another row."""
+    ordered = np.sort(hashes)
+    return np.isin(hashes, ordered[1:][ordered[1:] == ordered[:-1]])
+
+
 def _first_equals(table: pa.Table, hashes: Hashes) -> np.ndarray:
     """Return for each row the number of the first row that equals it."""
     first = np.arange(len(table))
-    ordered = np.sort(hashes)
-    left = np.flatnonzero(np.isin(hashes, ordered[1:][ordered[1:] == ordered[:-1]]))
+    left = np.flatnonzero(repeated(hashes))
     parts = [part for column in table.columns for part in _comparable(column)] if left.size else []
     while left.size:  # once, or where rows that differ have the same hash more often
         _, start, group = np.unique(hashes[left], return_index=True, return_inverse=True)

@@ -7,10 +7,8 @@ arguments it may also name a function, such as numpy.log1p.
 
 import importlib
 import inspect
-import math
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from importlib.metadata import packages_distributions
 from typing import Any
 
@@ -29,14 +27,6 @@ EXPERIMENTAL = {
     ),
     "sklearn.impute.IterativeImputer": "sklearn.experimental.enable_iterative_imputer",
 }
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """Parameters that a search tried, and their mean score over its folds; None if they failed."""
-
-    parameters: str
-    score: float | None
 
 
 def make_estimator(
@@ -172,38 +162,27 @@ def _is_callable(path: str) -> bool:
         return False
 
 
-def candidates(estimator: Any) -> list[Candidate]:
-    """Return what a search (GridSearchCV and the like) tried, the best first; [] for no search.
-
-    A search by halving tries a candidate on more and more rows: its last score counts.
+def require_classes(labels: Iterable[Any], learned: Iterable[Any]) -> None:
+    """Check that the rows that a fold is fitted on have every class.
 
     Args:
-        estimator: the fitted estimator.
+        labels: of all rows, or each class once.
+        learned: of the rows to fit on, or each class once.
+
+    Raises:
+        UserError: they lack one.
     """
-    search = getattr(estimator, "estimator_", estimator)  # inside an EncodedClassifier
-    if not hasattr(search, "cv_results_"):
-        return []
-    found = search.cv_results_
-    rows = found.get("n_resources", [0] * len(found["params"]))
-    tried = {
-        _text(values): (rows, score)
-        for values, rows, score in zip(found["params"], rows, found["mean_test_score"], strict=True)
-    }
-    # A candidate that could not be fitted has no score, and stands last.
-    ordered = sorted(tried.items(), key=lambda one: (math.isnan(one[1][1]), -one[1][0], -one[1][1]))
-    return [
-        Candidate(text, None if math.isnan(score) else float(f"{score:.6g}"))
-        for text, (_, score) in ordered
-    ]
-
-
-def _text(values: dict[str, Any]) -> str:
-    return ", ".join(
-        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
-        for name, value in values.items()
-    )
+    if lacking := set(labels) - set(learned):
+        raise UserError(
+            "train: the training rows of a fold have none of the class "
+            f"{', '.join(sorted(map(repr, lacking)))}; use fewer train.folds, another "
+            "prepare.split, or more rows of it"
+        )
 
 
 def told(error: Exception) -> str:
-    """Return the kind and the text of an error, in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    """Return the kind and the text of an error, in one line: of a long one both ends."""
+    text = " ".join(str(error).split())
+    return (
+        f"{type(error).__name__}: {text if len(text) <= 300 else f'{text[:150]} ... {text[-150:]}'}"
+    )

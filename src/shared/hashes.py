@@ -18,7 +18,7 @@ EXACT = 2**53  # from here on float64 does not hold every whole number
 MISSING = np.array([np.nan]).view(np.uint64)[0]
 
 
-def hash_rows(table: pa.Table) -> Hashes:
+def hash_rows(table: pa.Table, salt: int = 0) -> Hashes:
     """Return a hash of what each row holds, shape (rows,).
 
     It depends neither on how values are stored (a column of whole numbers becomes one of floats
@@ -26,14 +26,15 @@ def hash_rows(table: pa.Table) -> Hashes:
 
     Args:
         table: with the types that `raw.read_raw` gives.
+        salt: with another one, rows that differ and have the same hash have others.
     """
     columns = [
-        pa.chunked_array([_hash_texts(column)]) if pa.types.is_string(column.type) else column
+        pa.chunked_array([_hash_texts(column, salt)]) if pa.types.is_string(column.type) else column
         for column in table.columns
     ]
-    hashes = []
+    hashes = [np.zeros(0, np.uint64)]
     for batch in pa.table(columns, table.column_names).to_batches(max_chunksize=BATCH):
-        total = np.zeros(len(batch), np.uint64)
+        total = np.full(len(batch), salt, np.uint64)
         for column in batch.columns:
             total = mixed(total, _bits(column))
         hashes.append(total)
@@ -56,7 +57,14 @@ def mixed(hashes: Hashes, values: Hashes | int) -> Hashes:
 
 def codes_of(column: pa.ChunkedArray) -> np.ndarray:
     """Return a number for each row, from 0: the same for equal values, a missing one included."""
-    return np.from_dlpack(column.combine_chunks().dictionary_encode("encode").indices)
+    return _encoded(column)[0]
+
+
+def _encoded(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
+    """Return the codes of a column, and what they stand for. Its chunks are not put together."""
+    chunks = column.dictionary_encode("encode").chunks  # which share one dictionary
+    codes = [np.zeros(0, np.int32), *(np.from_dlpack(chunk.indices) for chunk in chunks)]
+    return np.concatenate(codes), chunks[0].dictionary if chunks else pa.array([], column.type)
 
 
 def values_of(column: pa.Array) -> np.ndarray:
@@ -90,15 +98,16 @@ def known(column: pa.Array) -> Mask:
     return np.from_dlpack(column.is_valid().cast(pa.uint8())).view(bool)
 
 
-def _hash_texts(column: pa.ChunkedArray) -> pa.Array:
+def _hash_texts(column: pa.ChunkedArray, salt: int) -> pa.Array:
     """Return a hash of each text; of the distinct ones only, as that is done one by one."""
-    encoded = column.combine_chunks().dictionary_encode("encode")
+    codes, distinct = _encoded(column)
+    texts = distinct.to_pylist()
     hashes = np.array(
-        [MISSING if text is None else _hash_text(text) for text in encoded.dictionary.to_pylist()],
-        np.uint64,
-    )[np.from_dlpack(encoded.indices)]
+        [MISSING if text is None else _hash_text(text, salt) for text in texts], np.uint64
+    )[codes]
     return pa.Array.from_buffers(pa.int64(), len(hashes), [None, pa.py_buffer(hashes)])
 
 
-def _hash_text(text: str) -> int:
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
+def _hash_text(text: str, salt: int) -> int:
+    salted = salt.to_bytes(8, "little") if salt else b""
+    return int.from_bytes(blake2b(text.encode(), digest_size=8, salt=salted).digest(), "little")

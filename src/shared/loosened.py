@@ -50,7 +50,7 @@ def settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Loosened]:
         old: what params.yaml held.
         new: what it holds.
     """
-    before, after = _flat(old), _flat(new)
+    before, after = flat(old), flat(new)
     found = []
     for name in dict.fromkeys([*before, *after]):
         was, now = before.get(name), after.get(name)
@@ -90,10 +90,10 @@ def schema(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Loosened]:
         old: the schema as it was, as YAML holds it.
         new: the schema as it is.
     """
-    after = _flat(new)
+    after = flat(new)
     return [
         Loosened(f"data/schema.yaml {name}", _text(was), _text(after.get(name)))
-        for name, was in _flat(old).items()
+        for name, was in flat(old).items()
         if after.get(name) != was
         and not name.endswith((".title", ".description"))
         and not _is_tighter(name, was, after.get(name))
@@ -118,7 +118,7 @@ def tightest(gate: Mapping[str, Any], old: Mapping[str, Any], found: Iterable[Lo
     bounds = {name: dict(bound) if isinstance(bound, Mapping) else bound
               for name, bound in gate.items()}  # fmt: skip
     unexplained = {one.what for one in found if one.unexplained}
-    for name, was in _flat({"gate": old}).items():
+    for name, was in flat({"gate": old}).items():
         if name in unexplained:
             metric, _, key = name.removeprefix("gate.").rpartition(".")
             bound = bounds.setdefault(metric, {})
@@ -127,14 +127,14 @@ def tightest(gate: Mapping[str, Any], old: Mapping[str, Any], found: Iterable[Lo
     return bounds
 
 
-def _flat(content: Any, name: str = "") -> dict[str, Any]:
+def flat(content: Any, name: str = "") -> dict[str, Any]:
     """Return each value that is no section by its whole name, such as gate.accuracy.min."""
     if not isinstance(content, Mapping):
         return {name: content} if name else {}
     return {
         key: value
         for part, inner in content.items()
-        for key, value in _flat(inner, f"{name}.{part}" if name else str(part)).items()
+        for key, value in flat(inner, f"{name}.{part}" if name else str(part)).items()
     }
 
 

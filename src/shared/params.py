@@ -18,6 +18,7 @@ Seed = Annotated[int, Meta(ge=0, lt=2**32, description="a whole number from 0 to
 Count = Annotated[int, Meta(ge=1, description="a whole number, at least 1")]
 # NaN and the infinities lie outside: no comparison with them holds.
 Finite = Annotated[float, Meta(ge=-1.7e308, le=1.7e308)]
+Share = Annotated[float, Meta(ge=0, le=1, description="a number from 0 to 1")]
 NotNegative = Annotated[float, Meta(ge=0, le=1.7e308)]
 
 
@@ -32,7 +33,11 @@ class Data(Section, frozen=True, kw_only=True):
     """Where the raw table is and what its columns mean."""
 
     raw: Annotated[
-        str, Meta(pattern=r"\.(csv|parquet)$", description="the path of a .csv or .parquet file")
+        str,
+        Meta(
+            pattern=r"\.(csv|parquet)$|^([^\\]*/)?[^./\\]+$",
+            description="the path of a .csv or .parquet file, or of a folder without a dot",
+        ),
     ]
     target: Annotated[str, Meta(min_length=1, description="the name of a column")]
     positive: Annotated[
@@ -92,8 +97,8 @@ class Validate(Section, frozen=True, kw_only=True):
 
     min_train_rows: Count
     min_test_rows: Count
-    max_drift: Annotated[float, Meta(ge=0, le=1, description="a number from 0 to 1")]
-    max_category_drift: Annotated[float, Meta(ge=0, le=1, description="a number from 0 to 1")]
+    max_drift: Share
+    max_category_drift: Share
     accept: Annotated[
         list[str], Meta(description="a list of columns whose warnings somebody has looked at")
     ]
@@ -117,6 +122,10 @@ class Train(Section, frozen=True, kw_only=True):
     leave_out: Annotated[
         list[Text], Meta(description="a list of columns that are kept, but are no features")
     ]
+    rows: Annotated[
+        Count | None, Meta(description="how many rows to train on at most, or null for all")
+    ]
+    distributed: Annotated[bool, Meta(description="true or false")]
 
 
 class Bins(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -159,6 +168,29 @@ class Evaluate(Section, frozen=True, kw_only=True):
     def sliced(self) -> list[str]:
         """The names of the columns of the slices."""
         return [one if isinstance(one, str) else one.column for one in self.slices]
+
+
+class Monitor(Section, frozen=True, kw_only=True):
+    """What `make monitor` allows of rows that came in.
+
+    A project without that has `leave_out` only, as train reads it.
+    """
+
+    leave_out: Annotated[list[Text], Meta(description="a list of columns that are never recorded")]
+    window: Annotated[
+        str, Meta(pattern=r"^[1-9][0-9]{0,3}[hd]$", description="hours or days, such as 12h or 7d")
+    ] = "1d"
+    min_rows: Count = 100
+    max_drift: Share = 0.1
+    max_missing: Share = 0.05
+    max_unseen: Share = 0.01
+    max_refused: Share = 0.1
+    max_volume: Annotated[
+        Annotated[float, Meta(gt=1)] | None, Meta(description="a number above 1, or null")
+    ] = 10
+    accept: Annotated[
+        list[Text], Meta(description="a list of columns that may differ from training")
+    ] = []
 
 
 class Bound(Section, frozen=True, kw_only=True, omit_defaults=True):
@@ -208,6 +240,7 @@ class Params(Section, frozen=True, kw_only=True):
     train: Train
     evaluate: Evaluate
     gate: Gate
+    monitor: Monitor
 
     def __post_init__(self) -> None:
         """Refuse sections that contradict each other."""

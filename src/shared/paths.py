@@ -17,6 +17,7 @@ PREDICTIONS = Path("models/predictions.parquet")
 
 VALIDATION = Path("metrics/validation.json")
 TRAINING = Path("metrics/train")
+CANDIDATES = TRAINING / "candidates.csv"
 EVALUATION = Path("metrics/evaluate")
 METRICS = EVALUATION / "metrics.json"
 INTERVALS = EVALUATION / "intervals.json"

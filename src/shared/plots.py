@@ -288,6 +288,41 @@ def points_by_name(points: Sequence[dict[str, Any]], x_label: str) -> dict[str, 
     }  # fmt: skip
 
 
+def over_time(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return Vega-Lite for a value over time, with what is allowed of it.
+
+    Args:
+        points: each with `time` (ISO 8601), `value` and `found` (whether it is wrong) and, where
+            there are any, `low`, `high` and `bound`.
+    """
+    x = {
+        "field": "time",
+        "type": "temporal",
+        "title": None,
+        "scale": {"type": "utc", "padding": 8},
+        "axis": {"format": "%d %b", "labelOverlap": "greedy", "grid": False, "tickCount": 4},
+    }
+    zero = not any(point.get("low") is not None for point in points)  # of metrics near 1
+    y = {"type": "quantitative", "title": None, "axis": {"tickCount": 3}, "scale": {"zero": zero}}
+    colour = {"condition": {"test": "datum.found", "value": COLOURS[BOUND]}, "value": COLOURS[RUN]}
+    return {
+        "data": {"values": list(points)},
+        "width": WIDTH,
+        "height": 80,
+        "encoding": {"x": x},
+        "layer": [
+            {"mark": {"type": "line", "color": COLOURS[BOUND], "strokeDash": [4, 3]},
+             "encoding": {"y": y | {"field": "bound"}}},
+            {"mark": {"type": "rule", "strokeWidth": 3, "opacity": 0.6, "color": COLOURS[RUN]},
+             "encoding": {"y": y | {"field": "low"}, "y2": {"field": "high"}}},
+            {"mark": {"type": "line", "color": COLOURS[RUN]},
+             "encoding": {"y": y | {"field": "value"}}},
+            {"mark": {"type": "point", "filled": True, "size": 60, "opacity": 1},
+             "encoding": {"y": y | {"field": "value"}, "color": colour}},
+        ],
+    }  # fmt: skip
+
+
 def in_text(plot: DvcPlot) -> Iterator[Block]:
     """Yield what Markdown has in place of a plot: a curve, or a table of what is not numbers."""
     x_label, y_label = plot.labels

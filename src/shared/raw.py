@@ -1,10 +1,12 @@
-"""Reading the raw table: a CSV or Parquet file, each column as data/schema.yaml says."""
+"""Reading the raw table in batches: a CSV or Parquet file, or a folder of them."""
 
 import contextlib
 import json
 import re
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +15,12 @@ import pyarrow.compute
 import pyarrow.csv
 import pyarrow.parquet
 
+from src import cleaning
 from src.shared import columns, fields, lines, tables, unreadable
 from src.shared.columns import TYPES
 from src.shared.errors import UserError
 from src.shared.fields import BLANKS, Format, Kind
+from src.shared.hashes import values_of
 from src.shared.lines import BLOCK, RefusedError
 from src.shared.params import Data
 from src.shared.paths import SCHEMA
@@ -25,54 +29,275 @@ from src.shared.unreadable import in_data
 Kinds = Mapping[str, Kind | None]
 
 PLAIN = Format()
+SUFFIXES = (".csv", ".parquet")
+ROWS = 50_000  # of a Parquet file that are read at once; of a CSV file it is BLOCK bytes
 FEWEST = 10  # rows from which on it is no chance that numbers count them
+NAMELESS = re.compile(r"|Unnamed: \d+(\.\d+)?")
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of the raw table, its columns' names as they stand there, and its quotes if CSV."""
+
+    path: Path
+    header: list[str]
+    quotes: int = 0
+
+    @property
+    def is_csv(self) -> bool:
+        """Whether it is a CSV file; else it is a Parquet file."""
+        return self.path.suffix.lower() == ".csv"
+
+
+@dataclass
+class Seen:
+    """What was seen of the raw table while it was read.
+
+    Attributes:
+        rows: how many there were.
+        zeros: for each column of numbers, how many were written as 007.
+        empty: the columns without a value.
+        counting: for each column that counts the rows so far, its next number. The count may begin
+            anew with each file.
+    """
+
+    rows: int = 0
+    zeros: Counter[str] = field(default_factory=Counter)
+    empty: set[str] = field(default_factory=set)
+    counting: dict[str, int] = field(default_factory=dict)
+
+    def look(self, batch: pa.RecordBatch, is_first: bool) -> None:
+        """Look at a batch; the first one of a file may begin to count anew."""
+        names = batch.schema.names
+        if not self.rows:
+            self.empty, self.counting = set(names), dict.fromkeys(names, 0)
+        self.empty -= {one for one in self.empty if batch[one].null_count < len(batch)}
+        going_on = {}
+        for name, expected in self.counting.items() if len(batch) else ():
+            starts = {expected, 0, 1} if is_first else {expected}
+            if (end := _count_on(batch[name], starts)) is not None:
+                going_on[name] = end
+        self.counting = going_on if len(batch) else self.counting
+        self.rows += len(batch)
+
+
+def _count_on(column: pa.Array, starts: set[int]) -> int | None:
+    """Return the next number where a column counts on from one of the starts, else None."""
+    if column.type != pa.int64() or column.null_count or column[0].as_py() not in starts:
+        return None
+    values = values_of(column)
+    return int(values[-1]) + 1 if (np.diff(values) == 1).all() else None
+
+
+@dataclass
+class Raw:
+    """The raw table, which is read as often as it is asked for batches.
+
+    Attributes:
+        path: the file or the folder, for messages.
+        files: of the table, in their order.
+        form: how they are written.
+        kinds: for each column that is not dropped, what it holds.
+        index: the columns that are the index of a pandas table.
+        seen: what reading has seen, after the last batch.
+    """
+
+    path: Path
+    files: list[File]
+    form: Format
+    kinds: dict[str, Kind]
+    index: set[str] = field(default_factory=set)
+    seen: Seen = field(default_factory=Seen)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the rows in their order, each column with the type of its kind.
+
+        Raises:
+            UserError: a column is not what its kind says, or there are no rows.
+        """
+        self.seen = Seen()
+        for file in self.files:
+            read = _csv_batches if file.is_csv else _parquet_batches
+            is_first = True
+            for batch in _readable(file, read(file, self.kinds, self.form, self.seen.zeros)):
+                self.seen.look(batch, is_first)
+                is_first = False
+                yield batch
+        if not self.seen.rows:
+            raise UserError(f"{self.path.as_posix()}: has a header but no rows")
+
+    @property
+    def is_csv(self) -> bool:
+        """Whether its files are CSV files; else they are Parquet files."""
+        return self.files[0].is_csv
+
+    @property
+    def zeros(self) -> dict[str, str]:
+        """The notes `tables.ZEROS` of its columns, after the last batch."""
+        return {name: str(count) for name, count in self.seen.zeros.items() if count}
 
 
 def read(data: Data, kinds: Kinds | None = None) -> pa.Table:
-    """Read the raw table that params.yaml names, without the dropped columns; see `read_raw`."""
-    missing = tuple(str(text).strip(BLANKS) for text in data.missing)
-    form = Format(data.separator, data.decimal, data.encoding, missing)
-    return read_raw(Path(data.raw), data.drop, form, kinds)
+    """Read the raw table that params.yaml names as a whole; see `find` and `Raw.batches`."""
+    return whole(find(data, kinds))
 
 
 def read_raw(
     path: Path, drop: Iterable[str] = (), form: Format = PLAIN, kinds: Kinds | None = None
 ) -> pa.Table:
-    """Read a raw table.
+    """Read a raw table as a whole; see `find_raw` and `Raw.batches`."""
+    return whole(find_raw(path, drop, form, kinds))
+
+
+def whole(raw: Raw) -> pa.Table:
+    """Return all rows of the raw table. A column is nullable if values are missing."""
+    table = pa.Table.from_batches(list(raw.batches()))
+    gaps = [name for name in table.column_names if table[name].null_count]
+    return table.cast(tables.marked(table.schema, gaps, raw.zeros))
+
+
+def find(data: Data, kinds: Kinds | None = None) -> Raw:
+    """Find the raw table that params.yaml names; see `find_raw`."""
+    missing = tuple(str(text).strip(BLANKS) for text in data.missing)
+    form = Format(data.separator, data.decimal, data.encoding, missing)
+    return find_raw(Path(data.raw), data.drop, form, kinds)
+
+
+def find_raw(
+    path: Path, drop: Iterable[str] = (), form: Format = PLAIN, kinds: Kinds | None = None
+) -> Raw:
+    """Find a raw table, and what its columns hold.
 
     Args:
-        path: a `.csv` (one header line) or `.parquet` file.
+        path: a `.csv` (one header line) or `.parquet` file, or a folder of such files of the same
+            columns, which are read in the order of their names.
         drop: names of columns to leave out.
         form: how it is written.
-        kinds: what the columns hold (see `read_kinds`). What it does not name is inferred.
+        kinds: what the columns hold (see `read_kinds`). What it does not name is inferred from all
+            rows: of CSV files in one more pass, which reads these columns only.
 
     Returns:
-        At least one row, distinct column names, and only the types int64, float64, bool, string
-        and timestamp. A column is nullable if values are missing.
+        A table of distinct column names, and only the types int64, float64, bool, string and
+        timestamp.
 
     Raises:
-        UserError: the file cannot be read as such a table, or a column is not what `kinds` says.
+        UserError: a file cannot be read as such a table, or has other columns than the first one.
     """
-    readers = {".csv": _read_csv, ".parquet": _read_parquet}
-    if path.suffix not in readers:
-        raise UserError(f"{path.as_posix()}: not a .csv or .parquet file (set data.raw)")
+    files = [_file(one, form) for one in paths_of(path)]
+    first = files[0]
+    names = _names(first)
+    tables.require_distinct(names, first.path.as_posix())
+    for name in drop:
+        tables.require_column(name, names, first.path, "data.drop")
+    for file in files[1:]:
+        _require_alike(file, first)
+    kept = [name for name in names if name not in set(drop)]
+    told = {name: kind for name in kept if (kind := (kinds or {}).get(name))}
+    unknown = [name for name in kept if name not in told]
+    infer = _infer_csv if first.is_csv else _infer_parquet
+    found = told | infer(files, unknown, form)
+    return Raw(path, files, form, {name: found[name] for name in kept}, _pandas_index(first))
+
+
+def paths_of(path: Path) -> list[Path]:
+    """List the files of a raw table in the order of their names.
+
+    Args:
+        path: a file, or a folder, in which other files and hidden ones do not count.
+
+    Raises:
+        UserError: there is none, or there are CSV and Parquet files.
+    """
     if not path.exists():
         raise UserError(f"{path.as_posix()}: not found; run `dvc pull`, or put your data there")
+    if not path.is_dir():
+        if path.suffix not in SUFFIXES:
+            raise UserError(f"{path.as_posix()}: not a .csv or .parquet file (set data.raw)")
+        return [path]
+    inside = [one.relative_to(path) for one in path.rglob("*")]
+    names = sorted(
+        one.as_posix()
+        for one in inside
+        if one.suffix.lower() in SUFFIXES
+        and not any(part.startswith((".", "_")) for part in one.parts)
+        and (path / one).is_file()
+    )
+    if not names:
+        raise UserError(f"{path.as_posix()}: no .csv or .parquet file in this folder")
+    if len({name.lower().endswith(".csv") for name in names}) > 1:
+        raise UserError(f"{path.as_posix()}: has .csv and .parquet files; keep one of both kinds")
+    return [path / name for name in names]
+
+
+def _file(path: Path, form: Format) -> File:
+    """Look at the head of a file."""
     if not path.stat().st_size:
         raise UserError(f"{path.as_posix()}: the file is empty")
+    with _told(path):
+        if path.suffix.lower() == ".parquet":
+            return File(path, pa.parquet.read_schema(path).names)
+        quotes = lines.check_quotes(path, form)
+        return File(path, *_header(path, form, quotes))
+
+
+def _header(path: Path, form: Format, quotes: int) -> tuple[list[str], int]:
+    with _csv_errors(path, form, []):
+        header = pa.csv.open_csv(path, *_options(form, quotes)).schema.names
+    if len(header) == 1:
+        lines.check_separator(path, header[0].strip(BLANKS), form)
+    return header, quotes
+
+
+def _names(file: File) -> list[str]:
+    """Return the names of a file's columns."""
+    return [name.strip(BLANKS) for name in file.header] if file.is_csv else file.header
+
+
+def _require_alike(file: File, first: File) -> None:
+    """Check that a file has the columns of the first one, in their order."""
+    names, wanted = _names(file), _names(first)
+    if names == wanted:
+        return
+    lacking = [name for name in wanted if name not in names]
+    other = [name for name in names if name not in wanted]
+    parts = [f"lacks {tables.listed(lacking)}"] if lacking else []
+    parts += [f"has {tables.listed(other)} besides"] if other else []
+    at = next((at for at, pair in enumerate(zip(names, wanted), 1) if pair[0] != pair[1]), 0)  # noqa: B905
+    if not parts and len(names) == len(wanted):
+        parts = [f"column {at} is '{names[at - 1]}', and there '{wanted[at - 1]}'"]
+    raise UserError(
+        f"{file.path.as_posix()}: has other columns than {first.path.as_posix()}: "
+        f"{'; '.join(parts or ['a name stands twice'])[:300]}; all files of the folder must have "
+        "the same ones in the same order"
+    )
+
+
+def _pandas_index(file: File) -> set[str]:
+    """Return the columns of a Parquet file that are the index of a pandas table."""
+    if file.is_csv:
+        return set()
     try:
-        table = readers[path.suffix](path, list(dict.fromkeys(drop)), form, kinds or {})
-    except RefusedError as refused:
-        raise unreadable.as_error(path, refused) from None
-    except (pa.ArrowInvalid, OSError) as error:  # OSError: a Parquet file cut short
-        reason = str(error).splitlines()[0][:300]
-        raise UserError(f"{path.as_posix()}: cannot be read: {reason}") from None
-    if not table.num_rows:
-        raise UserError(f"{path.as_posix()}: has a header but no rows")
-    return tables.mark_gaps(table)
+        index = json.loads(pa.parquet.read_schema(file.path).metadata[b"pandas"])["index_columns"]
+        return {name for name in index if isinstance(name, str)}
+    except (KeyError, TypeError, ValueError):
+        return set()
 
 
 def read_kinds() -> Kinds:
+    """Return what each column of the raw table holds, before anything is cleaned."""
+    return as_read(schema_kinds())
+
+
+def as_read(kinds: Kinds) -> Kinds:
+    """Return what columns hold before they are cleaned.
+
+    Args:
+        kinds: what they hold afterwards.
+    """
+    return {**kinds, **{name: columns.kind_of(one) for name, one in cleaning.READ_AS.items()}}
+
+
+def schema_kinds() -> Kinds:
     """Read from data/schema.yaml what each column holds.
 
     Returns:
@@ -98,33 +323,39 @@ def read_kinds() -> Kinds:
         ) from None
 
 
-def _read_csv(path: Path, drop: list[str], form: Format, kinds: Kinds) -> pa.Table:
-    """Read a CSV file as text, block by block, and turn each block into values."""
-    quotes = lines.check_quotes(path, form)
-    read = pa.csv.ReadOptions(block_size=BLOCK, encoding=form.encoding)
-    parse = pa.csv.ParseOptions(
-        delimiter=form.separator,
-        newlines_in_values=quotes > 0,  # which takes time
-    )
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Say in one line why a file cannot be read."""
     try:
-        header = pa.csv.open_csv(path, read, parse).schema.names
-        names = [name.strip(BLANKS) for name in header]
-        if len(names) == 1:
-            lines.check_separator(path, names[0], form)
-        kept = _kept(names, drop, path)
-        convert = pa.csv.ConvertOptions(
-            column_types=dict.fromkeys(header, pa.string()),
-            include_columns=[header[names.index(name)] for name in kept],
-            strings_can_be_null=False,
-        )
-        blocks, zeros = [], Counter[str]()
-        for block in pa.csv.open_csv(path, read, parse, convert):
-            texts = dict(zip(kept, block.columns, strict=True))
-            values = [_values(path, name, texts[name], kinds.get(name), form) for name in kept]
-            blocks.append(pa.RecordBatch.from_arrays(values, kept))
-            for name in kept:
-                if kinds.get(name) in ("whole", "number"):
-                    zeros[name] += columns.count(texts[name], fields.LEADING_ZERO)
+        yield
+    except RefusedError as refused:
+        raise unreadable.as_error(path, refused) from None
+    except (pa.ArrowInvalid, OSError) as error:  # OSError: a Parquet file cut short
+        reason = str(error).splitlines()[0][:300]
+        raise UserError(f"{path.as_posix()}: cannot be read: {reason}") from None
+
+
+def _readable(file: File, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield the batches of a file; what goes wrong outside is none of its business."""
+    while True:
+        with _told(file.path):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch
+
+
+def _options(form: Format, quotes: int) -> tuple[pa.csv.ReadOptions, pa.csv.ParseOptions]:
+    read = pa.csv.ReadOptions(block_size=BLOCK, encoding=form.encoding)
+    # Line ends in values take time.
+    return read, pa.csv.ParseOptions(delimiter=form.separator, newlines_in_values=quotes > 0)
+
+
+@contextlib.contextmanager
+def _csv_errors(path: Path, form: Format, names: Sequence[str]) -> Iterator[None]:
+    """Say what is wrong with a CSV file where Arrow does not."""
+    try:
+        yield
     except (UnicodeError, pa.ArrowInvalid) as error:
         if re.search(r"CSV parse error: (Row #\d+: )?Expected", str(error)):
             deque(lines.rows_of(path, form), maxlen=0)  # which names the line
@@ -134,53 +365,122 @@ def _read_csv(path: Path, drop: list[str], form: Format, kinds: Kinds) -> pa.Tab
             where = f"column '{names[int(bad[1])]}'"
             raise lines.other_encoding(path, form, where) from None
         raise
-    if not blocks:
-        raise UserError(f"{path.as_posix()}: has a header but no rows")
-    table = pa.Table.from_batches(blocks)
-    for at, name in enumerate(kept):
-        if not kinds.get(name):
-            kind = columns.infer(table[name], form.decimal)
-            table = table.set_column(
-                at, name, columns.from_text(table[name], kind, (), form.decimal)
+
+
+def _texts(file: File, wanted: Iterable[str], form: Format) -> Iterator[dict[str, pa.Array]]:
+    """Yield the blocks of a CSV file: for each column that is wanted its texts."""
+    names, wanted = _names(file), list(wanted)
+    convert = pa.csv.ConvertOptions(
+        column_types=dict.fromkeys(file.header, pa.string()),
+        include_columns=[file.header[names.index(name)] for name in wanted],
+        strings_can_be_null=False,
+    )
+    with _csv_errors(file.path, form, names):
+        for block in pa.csv.open_csv(file.path, *_options(form, file.quotes), convert):
+            yield dict(zip(wanted, block.columns, strict=True))
+
+
+def _csv_batches(
+    file: File, kinds: Mapping[str, Kind], form: Format, zeros: Counter[str]
+) -> Iterator[pa.RecordBatch]:
+    """Read a CSV file as text, block by block, and turn each block into values."""
+    for texts in _texts(file, kinds, form):
+        values = []
+        for name, kind in kinds.items():
+            try:
+                values.append(columns.from_text(texts[name], kind, form.absent, form.decimal))
+            except pa.ArrowInvalid:
+                column = (block[name] for block in _texts(file, [name], form))
+                unreadable.refuse_column(file.path, name, kind, column, form)
+            if kind in ("whole", "number"):
+                zeros[name] += columns.count_leading_zeros(texts[name])
+        yield pa.RecordBatch.from_arrays(values, list(kinds))
+
+
+def _infer_csv(files: list[File], names: list[str], form: Format) -> dict[str, Kind]:
+    """Look at all rows of some columns for what they hold."""
+    looks = {name: columns.Look(form.decimal) for name in names}
+    for file in files if names else ():
+        with _told(file.path):
+            for texts in _texts(file, names, form):
+                for name, look in looks.items():
+                    look.at(columns.clean(texts[name], form.absent))
+    return {name: look.kind for name, look in looks.items()}
+
+
+def _blocks(file: File, names: Iterable[str]) -> Iterator[pa.RecordBatch]:
+    """Yield some columns of a Parquet file."""
+    with pa.parquet.ParquetFile(file.path) as opened:
+        yield from opened.iter_batches(ROWS, columns=list(names))
+
+
+def _parquet_batches(
+    file: File, kinds: Mapping[str, Kind], form: Format, _: Counter[str]
+) -> Iterator[pa.RecordBatch]:
+    """Read a Parquet file, and turn each block into values."""
+    for block in _blocks(file, kinds):
+        values = []
+        for name, kind in kinds.items():
+            again = partial(_blocks, file, [name])
+            column = pa.chunked_array([block[name]])
+            values.append(as_kind(file.path, name, column, kind, form, again).combine_chunks())
+        yield pa.RecordBatch.from_arrays(values, list(kinds))
+
+
+def _infer_parquet(files: list[File], names: list[str], form: Format) -> dict[str, Kind]:
+    """Take the kinds of columns from their types, which must agree in all files."""
+    found: dict[str, Kind] = {}
+    types: dict[str, dict[Kind, Path]] = {name: {} for name in names}
+    for file in files:
+        schema = pa.parquet.read_schema(file.path)
+        for name in names:
+            column = schema.field(name)
+            if kind := _kind_of(file, column):
+                types[name].setdefault(kind, file.path)
+    for name, kinds in types.items():
+        if set(kinds) == {"whole", "number"}:  # pandas writes whole numbers so where some lack
+            kinds.pop("whole")
+        if len(kinds) > 1:
+            (one, first), (other, second), *_ = kinds.items()
+            raise UserError(
+                f"{second.as_posix()}: column '{name}' holds {unreadable.NAMES[other]}, in "
+                f"{first.as_posix()} {unreadable.NAMES[one]}; write it with one type in all files"
             )
-    found = {name: str(count) for name, count in zeros.items() if count}
-    return tables.with_notes(table, tables.ZEROS, found)
+        found[name] = next(iter(kinds), "number")
+    return found
 
 
-def _values(path: Path, name: str, texts: pa.Array, kind: Kind | None, form: Format) -> pa.Array:
-    """Turn a block of a column into values; without a kind it stays text."""
-    try:
-        return columns.from_text(texts, kind or "text", form.absent, form.decimal)
-    except pa.ArrowInvalid:
-        whole = unreadable.read_column(path, name, form)
-        unreadable.refuse_column(path, name, kind or "text", whole, form)
-
-
-def _kept(names: list[str], drop: list[str], path: Path) -> list[str]:
-    """Return the names of the columns that are not dropped."""
-    tables.require_distinct(names, path.as_posix())
-    for name in drop:
-        tables.require_column(name, names, path, "data.drop")
-    return [name for name in names if name not in drop]
-
-
-def _read_parquet(path: Path, drop: list[str], form: Format, kinds: Kinds) -> pa.Table:
-    """Read a Parquet file, and note which columns are the index of a pandas table."""
-    table = pa.parquet.read_table(path)
-    try:
-        index = json.loads(table.schema.metadata[b"pandas"])["index_columns"]
-    except (KeyError, TypeError, ValueError):
-        index = []
-    kept = _kept(table.column_names, drop, path)
-    values = [as_kind(path, name, table[name], kinds.get(name), form) for name in kept]
-    found = {name: "pandas" for name in index if isinstance(name, str)}
-    return tables.with_notes(pa.table(values, kept), tables.INDEX, found)
+def _kind_of(file: File, column: pa.Field) -> Kind | None:
+    """Return what a column of a Parquet file holds by its type; None if it has no values."""
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_null(kind):
+        return None
+    whole = pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and kind.scale == 0)
+    if whole and (kind == pa.uint64() or pa.types.is_decimal(kind)):
+        blocks = (pa.chunked_array([block[0]]) for block in _blocks(file, [column.name]))
+        plain = {_plain(file.path, column.name, block).type for block in blocks}
+        return "text" if pa.string() in plain else "whole"
+    empty = pa.chunked_array([pa.array([], kind)])
+    return columns.kind_of_type(_plain(file.path, column.name, empty).type)
 
 
 def as_kind(
-    path: Path, name: str, column: pa.ChunkedArray, kind: Kind | None, form: Format
+    path: Path,
+    name: str,
+    column: pa.ChunkedArray,
+    kind: Kind | None,
+    form: Format,
+    again: Callable[[], Iterable[pa.RecordBatch]] | None = None,
 ) -> pa.ChunkedArray:
     """Cast a column of a Parquet file to what the schema says it holds, if that loses nothing.
+
+    Args:
+        path: the file, for messages.
+        name: the column's.
+        column: all of it, or a part.
+        kind: what it is to hold.
+        form: what stands for a missing value.
+        again: reads all of it again for a message, where `column` is a part.
 
     Raises:
         UserError: it would.
@@ -191,7 +491,9 @@ def as_kind(
         try:
             return columns.from_text(column, kind or "text", (), form.decimal)
         except pa.ArrowInvalid:
-            unreadable.refuse_column(path, name, kind or "text", column, form)
+            blocks = [column] if again is None else (pa.chunked_array([one[0]]) for one in again())
+            whole = (_plain(path, name, block) for block in blocks)
+            unreadable.refuse_column(path, name, kind or "text", whole, form)
     column = _without_numbers(column, form)
     if kind is None or column.type == TYPES[kind]:
         return column
@@ -254,46 +556,35 @@ def _plain(path: Path, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     )
 
 
-def refuse_index(table: pa.Table, data: Data, known: Iterable[str | None]) -> None:
-    """Stop where a column is surely no more than the number of its row.
+def refuse_index(raw: Raw, data: Data, known: Iterable[str | None]) -> None:
+    """Stop where a column is surely no more than the number of its row, after the last batch.
 
     Args:
-        table: as `read_raw` gives it, in the order of the file.
+        raw: the raw table, which was read.
         data: for the message.
         known: columns that are no features, or that somebody has looked at.
 
     Raises:
         UserError: columns have no name, are pandas' index, or count the rows from 0 or 1.
     """
-    looked_at, index = set(known), tables.notes(table.schema, tables.INDEX)
-    found, nameless = {}, re.compile(r"|Unnamed: \d+(\.\d+)?")
-    for at, name in enumerate(table.column_names, start=1):
+    looked_at, found = set(known), {}
+    counting = raw.seen.counting if raw.seen.rows >= FEWEST else {}
+    for at, name in enumerate(raw.kinds, start=1):
         if name in looked_at:
             continue
-        if nameless.fullmatch(name) and table[name].null_count == len(table):
+        if NAMELESS.fullmatch(name) and name in raw.seen.empty:
             found[name] = f"column {at} has neither a name nor values: a separator ends the lines"
-        elif nameless.fullmatch(name):
+        elif NAMELESS.fullmatch(name):
             found[name] = f"column {at} has no name, as the row numbers that pandas' to_csv writes"
-        elif name in index:
+        elif name in raw.index:
             found[name] = f"column '{name}' is the index of a pandas table"
-        elif _counts_rows(table[name]):
+        elif name in counting:
             found[name] = f"column '{name}' counts the rows in the file's order"
     if found:
-        features = [name for name in found if not nameless.fullmatch(name)]
+        features = [name for name in found if not NAMELESS.fullmatch(name)]
         accept = json.dumps(features, ensure_ascii=False)
         unless = f" (or, for features, `accept: {accept}` under validate)" if features else ""
         raise UserError(
             f"{data.raw}: {'; '.join(found.values())}. That tells nothing of rows to come: "
             f"{in_data('drop', [*data.drop, *found])}{unless}"
         )
-
-
-def _counts_rows(column: pa.ChunkedArray) -> bool:
-    """Say whether a column holds 0, 1, 2 ... or 1, 2, 3 ..."""
-    rows = len(column)
-    if rows < FEWEST or column.type != pa.int64() or column.null_count:
-        return False
-    first = column[0].as_py()
-    if first not in (0, 1) or column[rows - 1].as_py() != first + rows - 1:
-        return False
-    return bool(np.array_equal(np.from_dlpack(column.combine_chunks()), first + np.arange(rows)))

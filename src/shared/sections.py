@@ -1,7 +1,7 @@
 """The sections of the report: what the pipeline wrote, as headings, tables and pictures."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
@@ -164,6 +164,34 @@ def metric_pictures(known: Measured) -> Iterator[Block]:
     ):
         if drawn := [point for point in some if point["value"] is not None]:
             yield Picture(title, plots.draw(plots.rows_of_points(drawn, x_label)))
+
+
+def search_blocks(tried: Sequence[Mapping[str, str]]) -> Iterator[Block]:
+    """Yield what a search chose, of how many candidates, and what that means; nothing without one.
+
+    Args:
+        tried: the rows of the table of candidates.
+    """
+    chosen = next((row for row in tried if row["chosen"] == "True"), None)
+    if chosen is None:
+        return
+    yield Heading("Search")
+    parameters = ", ".join(
+        f"{name.removeprefix('param_')}={value}"
+        for name, value in chosen.items()
+        if name.startswith("param_") and value
+    )
+    yield say(
+        "The search picked {} as the best of {} candidates by their mean score ({}) on training "
+        "rows only. The best of many is partly luck, so that score is too good: cross-validation "
+        "of the whole search, and the test split above, say how good the model is.",
+        code(parameters),
+        len(tried),
+        chosen["mean"],
+    )
+    failed = [row["failed"] for row in tried if row["failed"]]
+    if failed:
+        yield say("{} of them failed, the first: {}", len(failed), failed[0])
 
 
 def slice_blocks(found: Sequence[Slice], verdicts: list[Verdict]) -> Iterator[Block]:

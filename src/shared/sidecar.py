@@ -1,13 +1,16 @@
 """What train writes beside the model, for all who load it: models/model.json as typed records."""
 
-from dataclasses import asdict, dataclass
+import json
+import re
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from src.shared import files
+from src.shared import files, reference
 from src.shared.errors import UserError
 from src.shared.fields import Format
 from src.shared.paths import DVC_LOCK
+from src.shared.reference import Reference
 
 REMEDY = "run `dvc repro -f train`"
 
@@ -58,6 +61,9 @@ class Sidecar:
         form: how the raw table's fields are written, with all texts that stand for a missing value.
         data: the hash of each file that it was trained on.
         model: the model's own file.
+        unrecorded: the columns that are never recorded of rows to come.
+        reference: sketches of what it was trained on; None for a model from before there were any.
+        rows: how many rows it was trained on, and of how many.
     """
 
     task: str
@@ -74,6 +80,9 @@ class Sidecar:
     form: Format
     data: dict[str, str]
     model: Artifact
+    unrecorded: list[str] = field(default_factory=list)
+    reference: Reference | None = None
+    rows: list[int] = field(default_factory=list)
 
 
 def read(path: Path) -> Sidecar:
@@ -101,6 +110,9 @@ def parse(path: Path) -> Sidecar:
                 "example": Example(**content["example"]),
                 "form": Format(**content["form"] | {"missing": tuple(content["form"]["missing"])}),
                 "model": Artifact(**content["model"]),
+                "reference": reference.parse(known)
+                if (known := content.get("reference"))
+                else None,
             }
         )
     except (TypeError, KeyError):
@@ -108,5 +120,9 @@ def parse(path: Path) -> Sidecar:
 
 
 def write(path: Path, sidecar: Sidecar) -> None:
-    """Write it as JSON."""
-    files.write_json(path, asdict(sidecar))
+    """Write it as JSON, a list of numbers in one line."""
+    text = json.dumps(asdict(sidecar), indent=2, ensure_ascii=False, allow_nan=False)
+    text = re.sub(
+        r"\[\n([-+.\de,\s]+)\n *\]", lambda found: f"[{' '.join(found[1].split())}]", text
+    )
+    path.write_text(text + "\n", encoding="utf-8", newline="\n")

@@ -1,8 +1,13 @@
-"""Files that DVC keeps, fetched into its cache by their hash."""
+"""Stores: files that DVC keeps, by their hash, and folders with DVC's settings for their store."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from src.shared.errors import UserError
 
 
 def fetch(md5: str, remotes: Iterable[str | None]) -> tuple[Path, dict[str | None, str]]:
@@ -30,3 +35,43 @@ def fetch(md5: str, remotes: Iterable[str | None]) -> tuple[Path, dict[str | Non
             except Exception as error:  # whatever the packages of a store raise
                 failed[remote] = str(error)
     return path, failed
+
+
+def folder(address: str) -> tuple[Any, str]:
+    """Open a folder, here or in a store.
+
+    Args:
+        address: a path, an address such as s3://bucket/folder, or remote://NAME/folder, below one
+            of DVC's remotes. In the bucket of a remote, that one's settings hold (endpoint,
+            profile, keys); otherwise what the environment says.
+
+    Returns:
+        A file system of fsspec, and the folder's path in it.
+    """
+    if "://" not in address:
+        import fsspec
+
+        return fsspec.filesystem("file"), Path(address).absolute().as_posix()
+    from dvc.config import Config
+    from dvc.fs import get_cloud_fs
+
+    config, place = Config.from_cwd(), urlsplit(address)
+    same = (
+        remote
+        for remote in config["remote"].values()
+        if urlsplit(remote["url"])[:2] == (place.scheme, place.netloc)
+    )
+    kind, settings, path = get_cloud_fs(config, **next(same, {}) | {"url": address})
+    return kind(**settings).fs, str(path).rstrip("/")
+
+
+@contextmanager
+def reached(address: str) -> Iterator[None]:
+    """Say in one line what a store does not do."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # whatever the packages of a store raise
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"{address}: cannot be reached: {reason}") from None

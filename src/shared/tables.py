@@ -20,10 +20,15 @@ if TYPE_CHECKING:
 if "jemalloc" in pa.supported_memory_backends():
     pa.set_memory_pool(pa.jemalloc_memory_pool())
 
-ROWS = 100_000  # of a batch: few enough for memory, and enough for speed
+# Rows of a split that are stored together, and that are read at once: few enough for memory, and
+# enough for speed.
+ROW_GROUP, ROWS = 200_000, 100_000
 
-# What is noted of a column: how many numbers were written as 007, and that it is pandas' index.
-ZEROS, INDEX = b"leading_zeros", b"index"
+# What is noted of a column: how many numbers were written as 007.
+ZEROS = b"leading_zeros"
+
+# What is noted of a split that comes from Parquet files, in which a text such as NA is a text.
+PARQUET = {b"raw": b"parquet"}
 
 
 class Split:
@@ -153,22 +158,61 @@ def require_distinct(names: Sequence[str], where: str) -> None:
         raise UserError(f"{where}: column names stand twice: {listed(twice)}")
 
 
-def mark_gaps(table: pa.Table) -> pa.Table:
-    """Mark each column as nullable that has missing values, and no other."""
-    marked = [
-        field.with_nullable(column.null_count > 0)
-        for field, column in zip(table.schema, table.columns, strict=True)
-    ]
-    return table.cast(pa.schema(marked))
+class RowGroups:
+    """A Parquet file that is written in row groups of `ROW_GROUP` rows, however many come at once.
+
+    So the file is the same however its rows come, and who reads it need not hold it whole.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        """Take the file to write, and the schema of its rows."""
+        self.file = pa.parquet.ParquetWriter(path, schema)
+        self.waiting: list[pa.Table] = []
+
+    def __enter__(self) -> "RowGroups":
+        return self
+
+    def write(self, table: pa.Table) -> None:
+        """Add rows."""
+        self.waiting.append(table)
+        while self._rows() >= ROW_GROUP:
+            self._write_group()
+
+    def _rows(self) -> int:
+        return sum(len(table) for table in self.waiting)
+
+    def _write_group(self) -> None:
+        rows = pa.concat_tables(self.waiting)
+        self.file.write_table(rows.slice(0, ROW_GROUP).combine_chunks())
+        self.waiting = [rows.slice(ROW_GROUP)]
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None and self._rows():
+            self._write_group()
+        self.file.close()
 
 
-def with_notes(table: pa.Table, key: bytes, notes: Mapping[str, str]) -> pa.Table:
-    """Keep a note with each column that has one."""
-    marked = [
-        field.with_metadata({key: notes[field.name]}) if field.name in notes else field
-        for field in table.schema
-    ]
-    return table.cast(pa.schema(marked))
+def marked(schema: pa.Schema, gaps: Iterable[str], zeros: Mapping[str, str]) -> pa.Schema:
+    """Return a schema in which a column is nullable where values are missing, and nowhere else.
+
+    Args:
+        schema: of the table.
+        gaps: the columns in which values are missing.
+        zeros: for columns, the note `ZEROS`.
+    """
+    gaps = set(gaps)
+    notes = {name: {ZEROS: count} for name, count in zeros.items()}
+    return pa.schema(
+        [
+            field.with_nullable(field.name in gaps).with_metadata(notes.get(field.name))
+            for field in schema
+        ]
+    )
+
+
+def is_from_csv(path: Path) -> bool:
+    """Tell whether the raw table of a split was written as CSV."""
+    return not PARQUET.items() <= (pa.parquet.read_schema(path).metadata or {}).items()
 
 
 def notes(schema: pa.Schema, key: bytes) -> dict[str, str]:

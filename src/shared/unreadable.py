@@ -3,17 +3,17 @@
 import json
 import re
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pyarrow as pa
-import pyarrow.csv
 
-from src.shared import fields
+from src.shared import columns, fields
 from src.shared.columns import TYPES
 from src.shared.errors import UserError
 from src.shared.fields import BLANKS, Format, Kind
-from src.shared.lines import BLOCK, RefusedError
+from src.shared.lines import RefusedError
 from src.shared.paths import SCHEMA
 
 SHOWN = 5  # how many odd texts are told
@@ -40,25 +40,31 @@ def as_error(path: Path, refused: RefusedError) -> UserError:
     return UserError(f"{path.as_posix()}: {refused}{remedy}")
 
 
-def read_column(path: Path, name: str, form: Format) -> pa.ChunkedArray:
-    """Read one column of a CSV file as text."""
-    read = pa.csv.ReadOptions(block_size=BLOCK, encoding=form.encoding)
-    parse = pa.csv.ParseOptions(delimiter=form.separator, newlines_in_values=True)
-    header = pa.csv.open_csv(path, read, parse).schema.names
-    own = next(one for one in header if one.strip(BLANKS) == name)
-    convert = pa.csv.ConvertOptions(include_columns=[own], column_types={own: pa.string()})
-    return pa.csv.read_csv(path, read, parse, convert)[own]
-
-
 def refuse_column(
-    path: Path, name: str, kind: Kind, texts: pa.ChunkedArray, form: Format
+    path: Path, name: str, kind: Kind, column: Iterable[pa.Array], form: Format
 ) -> NoReturn:
-    """Refuse a column that holds texts which are not of its kind."""
-    absent = form.absent if path.suffix == ".csv" else frozenset(["", *form.missing])
-    known = [text and text.strip(BLANKS) for text in texts.to_pylist()]
-    odd = {text for text in set(known) if text and not _reads(text, kind, absent, form)}
-    rows = [at for at, text in enumerate(known, start=1) if text in odd]
-    values = [text for text, _ in Counter(text for text in known if text in odd).most_common(SHOWN)]
+    """Refuse a column that holds texts which are not of its kind.
+
+    Args:
+        path: the file, for the message.
+        name: the column's.
+        kind: what it is to hold.
+        column: all of it as text, in parts.
+        form: how it is written.
+    """
+    absent = form.absent if path.suffix.lower() == ".csv" else frozenset(["", *form.missing])
+    counts, first, rows = Counter[str](), 0, 0
+    for part in column:
+        try:
+            columns.from_text(part, kind, absent, form.decimal)
+        except pa.ArrowInvalid:
+            known = [text and text.strip(BLANKS) for text in part.to_pylist()]
+            odd = {text for text in set(known) if text and not _reads(text, kind, absent, form)}
+            first = first or next((rows + at for at, one in enumerate(known, 1) if one in odd), 0)
+            counts.update(text for text in known if text in odd)
+        rows += len(part)
+    odd, wrong = set(counts), counts.total()
+    values = [text for text, _ in counts.most_common(SHOWN)]
     shown = ", ".join(f"'{text[:30]}'" for text in values) + ", ..." * (len(odd) > SHOWN)
     dtype = f"its dtype in {SCHEMA.as_posix()}"
     if all(re.fullmatch(fields.WHOLE, text) for text in odd):
@@ -67,15 +73,15 @@ def refuse_column(
         remedy = f"no {TYPES[kind]} holds that exactly; set {dtype} to str{exact}"
     elif kind == "whole" and all(_reads(text, "number", absent, form) for text in odd):
         remedy = f"set {dtype} to float64"
-    elif len(rows) > len(known) / 2:
+    elif wrong > rows / 2:
         dates = "write them as 2024-03-31, " if kind == "date" else ""
         remedy = f"{dates}or set {dtype} to what it holds".removeprefix("or " * (not dates))
     else:
         missing = in_data("missing", [*form.missing, *values])
         remedy = f"if they stand for a missing value, {missing}; else set {dtype} to str"
     raise UserError(
-        f"{path.as_posix()}: column '{name}' is to hold {NAMES[kind]}, but {len(rows)} of "
-        f"{len(known)} rows (first: row {rows[0]}) hold {shown}; {remedy}"
+        f"{path.as_posix()}: column '{name}' is to hold {NAMES[kind]}, but {wrong} of "
+        f"{rows} rows (first: row {first}) hold {shown}; {remedy}"
     )
 
 

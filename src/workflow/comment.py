@@ -5,32 +5,19 @@ So the text is shortened and mentions nobody, and GitHub, not the report, says w
 belongs to and which of the files that judge models it changes. It needs only Python.
 """
 
-import json
 import os
-import re
-import stat
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
-from urllib.request import Request, urlopen
 
+from src.shared import errors
 from src.shared.errors import plain
+from src.workflow import github
 
 OWNERS = Path(".github/CODEOWNERS")
 SHOWN = 30  # files that are named
 MARKER = "<!-- report -->"
-AUTHOR = "github-actions[bot]"
-LIMIT = 60_000  # GitHub takes 65,536 characters
-INVISIBLE = "\u200b"
-
-# What calls somebody, leaves a trace at another issue, or leads elsewhere: an @, also as HTML
-# writes it (&#64;, &commat;), #1, GH-1, addresses; each also with what Markdown leaves out in it.
-CALLS = re.compile(
-    r"@|&(?=#|(?!(?:lt|gt|amp|quot);)\w)|#(?=[^\s#])|\bGH(?=\W*\d)|:(?=\W*/)|\bwww(?=\W*\.)",
-    re.IGNORECASE,
-)
 
 
 def body_of(text: str, url: str, conclusion: str) -> str:
@@ -41,11 +28,7 @@ def body_of(text: str, url: str, conclusion: str) -> str:
         url: the address of the run that wrote it.
         conclusion: what GitHub says of the run, whatever the report says.
     """
-    # A report must not notify anybody.
-    text = CALLS.sub(rf"\g<0>{INVISIBLE}", text)
-    if len(text) > LIMIT:
-        text = f"{text[:LIMIT]}\n\n(cut: the whole report is in the run's summary)"
-    return f"{MARKER}\n[The run]({url}) ended with: **{conclusion}**\n\n{text}\n"
+    return f"{MARKER}\n[The run]({url}) ended with: **{conclusion}**\n\n{github.tame(text)}\n"
 
 
 def judging(changed: Iterable[str], owners: str) -> list[str]:
@@ -69,43 +52,10 @@ def told(changed: Sequence[str]) -> str:
     return f"⚠️ This changes what judges it: {', '.join(names)}{more}\n\n"
 
 
-def read_report(path: Path) -> str | None:
-    """Read the report, no more than could be shown; None where there is none.
-
-    A stranger's artifact may hold a link to a file of this machine, or what never ends.
-
-    Raises:
-        SystemExit: it is no regular file.
-    """
-    try:
-        kind = path.lstat().st_mode
-    except FileNotFoundError:
-        return None
-    if not stat.S_ISREG(kind) or path.parent.is_symlink():
-        sys.exit(f"error: {path.name}: not a regular file; nothing is commented")
-    with path.open("rb") as file:
-        return file.read(4 * LIMIT + 1).decode("utf-8", errors="replace")
-
-
-def call(method: str, path: str, content: dict[str, Any] | None = None) -> Any:
-    """Call GitHub's API and return its answer."""
-    request = Request(  # noqa: S310
-        f"{os.environ['GITHUB_API_URL']}/repos/{os.environ['GITHUB_REPOSITORY']}/{path}",
-        method=method,
-        data=None if content is None else json.dumps(content).encode(),
-        headers={
-            "Accept": "application/vnd.github+json",
-            "Authorization": f"Bearer {os.environ['GITHUB_TOKEN']}",
-        },
-    )
-    with urlopen(request, timeout=30) as response:  # noqa: S310
-        return json.load(response)
-
-
 def find_pull_request(sha: str, owner: str, branch: str) -> int | None:
     """Return the number of the open pull request whose last commit this is, if there is one."""
     head = quote(f"{owner}:{branch}", safe="")
-    for found in call("GET", f"pulls?state=open&per_page=100&head={head}"):
+    for found in github.call("GET", f"pulls?state=open&per_page=100&head={head}"):
         if found["head"]["sha"] == sha:
             return int(found["number"])
     return None
@@ -113,31 +63,21 @@ def find_pull_request(sha: str, owner: str, branch: str) -> int | None:
 
 def changed_files(number: int) -> list[str]:
     """Return the files that a pull request changes, as GitHub has them."""
-    found: list[str] = []
-    for page in range(1, 31):  # GitHub lists 3,000 at most
-        files = call("GET", f"pulls/{number}/files?per_page=100&page={page}")
-        found += [one[key] for one in files for key in ("filename", "previous_filename")
-                  if key in one]  # fmt: skip
-        if len(files) < 100:
-            break
-    return found
+    files = github.listed(f"pulls/{number}/files", pages=30)  # it lists 3,000 at most
+    return [one[key] for one in files for key in ("filename", "previous_filename") if key in one]
 
 
 def find_comment(number: int) -> int | None:
     """Return the id of the comment that an earlier run posted, if there is one."""
-    for page in range(1, 11):
-        comments = call("GET", f"issues/{number}/comments?per_page=100&page={page}")
-        for comment in comments:
-            if comment["user"]["login"] == AUTHOR and comment["body"].startswith(MARKER):
-                return int(comment["id"])
-        if len(comments) < 100:
-            break
+    for comment in github.listed(f"issues/{number}/comments", pages=10):
+        if comment["user"]["login"] == github.AUTHOR and comment["body"].startswith(MARKER):
+            return int(comment["id"])
     return None
 
 
 def main() -> None:
     """Post or update the comment; do nothing if the run stopped before it wrote a report."""
-    text = read_report(Path(sys.argv[1]))
+    text = github.read_text(Path(sys.argv[1]))
     if text is None:
         print("the run wrote no report: there is nothing to post")
         return
@@ -151,11 +91,11 @@ def main() -> None:
     body = {"body": body_of(text, os.environ["RUN_URL"], os.environ["CONCLUSION"])}
     comment = find_comment(number)
     if comment is None:
-        call("POST", f"issues/{number}/comments", body)
+        github.call("POST", f"issues/{number}/comments", body)
     else:
-        call("PATCH", f"issues/comments/{comment}", body)
+        github.call("PATCH", f"issues/comments/{comment}", body)
     print(f"{'posted' if comment is None else 'updated'} the comment on #{number}")
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

@@ -38,6 +38,7 @@ def find(revision: str) -> Found:
         UserError: there are models, but none that can be the champion.
     """
     first: Champion | None = None
+    unknown: list[str] = []
     told: list[str] = []
     wrong: set[str] = set()
     while len(wrong) < LOOKED_AT:
@@ -55,18 +56,23 @@ def find(revision: str) -> Found:
             continue
         word = confirm(found)
         if word is True:
-            return Found(found, "; ".join(told))
+            return Found(found, _told(unknown, told))
         if word is None:
             first = first or found
-            told.append(f"nobody has the predictions of {found.commit[:10]}")
+            unknown.append(found.commit[:10])
         else:
             told.append(f"not the champion: {found.commit[:10]}, whose predictions give other "
                         "metrics than it holds")  # fmt: skip
         wrong.add(found.commit)
     if first:
         note = f"compared with {first.commit[:10]}, which is taken on Git's word alone: "
-        return Found(first, note + "; ".join(told))
+        return Found(first, note + _told(unknown, told))
     raise UserError(f"no champion that main confirmed: {'; '.join(told)}; run main's workflow")
+
+
+def _told(unknown: list[str], told: list[str]) -> str:
+    lacking = [f"nobody has the predictions of {', '.join(unknown)}"] if unknown else []
+    return "; ".join(lacking + told)
 
 
 def _bests(found: Champion) -> list[Champion]:

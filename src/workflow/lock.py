@@ -35,6 +35,13 @@ def _close(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
+def write_patch() -> None:
+    """Write report/update.patch: how the files here differ from those of the last commit."""
+    git("add", "--intent-to-add", "--", ".")
+    REPORT.mkdir(exist_ok=True)
+    PATCH.write_text(git("diff", "--binary", "HEAD") + "\n", encoding="utf-8", newline="\n")
+
+
 def main() -> int:
     """Compare Git with what this run computed; write report/update.patch if they differ."""
     stale = state.read().stale
@@ -45,9 +52,7 @@ def main() -> int:
     if not stale and not wrong:
         print(f"{DVC_LOCK} and the metrics in Git are what the pipeline makes")
         return 0
-    git("add", "--intent-to-add", "--", ".")
-    REPORT.mkdir(exist_ok=True)
-    PATCH.write_text(git("diff", "--binary", "HEAD") + "\n", encoding="utf-8", newline="\n")
+    write_patch()
     what = f"{DVC_LOCK} is stale: " + "; ".join(f"{name} ({why})" for name, why in stale.items())
     if wrong:
         what = f"{METRICS.as_posix()} is not what the pipeline makes: {'; '.join(wrong)}"

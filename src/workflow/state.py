@@ -37,6 +37,7 @@ class State:
         judged: the hash of the provenance of the model that passed the metrics check.
         wrong: the metrics in Git that differ from what this run computed.
         pushed: the address of the remote that was pushed to.
+        came: what is said of the labelled rows that came in.
         problem: the error that stopped the run.
     """
 
@@ -53,6 +54,7 @@ class State:
     judged: str = ""
     wrong: list[str] = field(default_factory=list)
     pushed: str = ""
+    came: list[str] = field(default_factory=list)
     problem: str = ""
 
 

@@ -183,7 +183,17 @@ def test_what_cannot_be_deployed_is_refused(image, environment, message):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("PORT", "0"), ("PORT", "x"), ("READY_SECONDS", "1s"), ("MEMORY", "0g"), ("MEMORY", "much")],
+    [
+        ("PORT", "0"),
+        ("PORT", "x"),
+        ("READY_SECONDS", "1s"),
+        ("MEMORY", "0g"),
+        ("MEMORY", "much"),
+        ("RECORD", "a/b"),
+        ("RECORD", "/srv/a:ro"),
+        ("RECORD", "/"),
+        ("RECORD", "-v"),
+    ],
 )
 def test_wrong_settings_are_refused(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
@@ -209,8 +219,33 @@ def test_container_has_limits(monkeypatch):
     assert {"--memory=700m", "--memory-swap=700m", "--pids-limit=512"} < set(started)
     assert {"--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges"} < set(started)
     assert started[-1] == IMAGE
+    assert not any("record" in one.lower() for one in started)
     monkeypatch.delenv("MEMORY")
-    assert deploy.settings() == (8000, 60, "2g")
+    assert deploy.settings() == (8000, 60, "2g", "")
+
+
+@pytest.mark.parametrize("place", ["/srv/record", "record"])
+def test_container_records_where_record_says(monkeypatch, place):
+    """In a folder of the host or a volume; a container that records elsewhere is replaced."""
+    ran = []
+    serving = json.loads(json.dumps(PASSED))
+    serving[0]["Config"]["Labels"]["serves"] = f"{IMAGE} on port 8000"
+
+    def engine(*arguments: str, **how: bool) -> str:
+        ran.append(arguments)
+        said = {"run": "new", "exec": "ready", "ps": "old", "inspect": json.dumps(serving)}
+        return said.get(arguments[0], "")
+
+    monkeypatch.setattr(deploy, "docker", engine)
+    monkeypatch.setattr(docker, "docker", engine)
+    monkeypatch.setattr(deploy, "_require_port", lambda *_: None)
+    monkeypatch.setenv("PATH", "")  # no `gh`, which would ask GitHub for the image
+    assert not deploy.deploy(IMAGE, "staging", *deploy.settings())
+    monkeypatch.setenv("RECORD", place)
+    assert deploy.deploy(IMAGE, "staging", *deploy.settings())
+    (started,) = (arguments for arguments in ran if arguments[0] == "run")
+    assert {f"--volume={place}:/record", "--env=RECORD=/record", "--env=RECORD_ROWS"} < set(started)
+    assert f"--label=serves={IMAGE} recording in {place} on port 8000" in started
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell script")

@@ -9,7 +9,7 @@ from sklearn.datasets import load_iris
 from sklearn.tree import DecisionTreeClassifier
 
 from src.shared.errors import UserError
-from src.shared.estimators import Candidate, candidates, distributions, make_estimator
+from src.shared.estimators import distributions, make_estimator
 from src.shared.model import EncodedClassifier
 
 LOGISTIC: dict[str, Any] = {
@@ -168,20 +168,3 @@ def test_only_estimators_of_other_packages_are_wrapped():
 def test_the_packages_of_nested_estimators_are_known():
     nested = {"estimator": {"estimator": "pandas.DataFrame", "arguments": {}}}
     assert distributions("sklearn.ensemble.BaggingClassifier", nested) == ["scikit-learn", "pandas"]
-
-
-@pytest.mark.parametrize("name", ["GridSearchCV", "HalvingGridSearchCV"])
-def test_what_a_search_tried_is_listed_the_best_first(name):
-    rows, labels = load_iris(return_X_y=True)
-    arguments = {"estimator": LOGISTIC, "param_grid": {"C": [0.001, 1.0, -1.0]}, "cv": 3}
-    search = make_estimator(f"sklearn.model_selection.{name}", arguments, 0, "multiclass")
-    with pytest.warns(match="fits failed|non-finite"):
-        search.fit(rows, labels)
-    found = candidates(search)
-    assert found[0] == Candidate("C=1", float(f"{search.best_score_:.6g}"))
-    assert found[-1] == Candidate("C=-1", None)
-    assert len(found) == 3
-    wrapped = EncodedClassifier(search)
-    wrapped.estimator_ = search
-    assert candidates(wrapped) == found
-    assert candidates(DecisionTreeClassifier()) == []

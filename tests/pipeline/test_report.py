@@ -16,6 +16,7 @@ from src.shared.sections import (
     loosened_blocks,
     metric_pictures,
     metric_rows,
+    search_blocks,
     slice_blocks,
     stage_blocks,
     validation_blocks,
@@ -222,3 +223,16 @@ def test_seconds_of_each_stage(tmp_path, monkeypatch):
     text = to_markdown(stage_blocks({"train": 1.25, "mine": 0.5}))
     assert "| train | ran | 1.2 |" in text
     assert "| mine | ran | 0.5 |" in text
+
+
+def test_a_search_says_of_how_many_it_chose_and_that_its_score_is_too_good():
+    best = {"rank": "1", "chosen": "True", "mean": "0.97", "param_C": "0.5", "param_l1": ""}
+    other = best | {"rank": "2", "chosen": "False", "mean": "0.9", "failed": ""}
+    failed = other | {"rank": "3", "mean": "", "failed": "ValueError: <C>"}
+    said = to_markdown(search_blocks([best | {"failed": ""}, other, failed]))
+    assert (
+        "picked `C=0.5` as the best of 3 candidates by their mean score (0.97) on training" in said
+    )
+    assert "The best of many is partly luck, so that score is too good" in said
+    assert "1 of them failed, the first: ValueError: \\<C>" in said
+    assert list(search_blocks([])) == []

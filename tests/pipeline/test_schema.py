@@ -21,7 +21,9 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
         nothing=np.nan,
     )
     SCHEMA.parent.mkdir()
-    SCHEMA.write_text(str(infer(table, "ripe").to_yaml()), encoding="utf-8")
+    SCHEMA.write_text(
+        str(infer((table[name] for name in table), "ripe").to_yaml()), encoding="utf-8"
+    )
     return table
 
 

@@ -63,7 +63,7 @@ def test_service_reads_csv_as_the_pipeline_does(feature: Any, kind: Kind, decima
     for text in TEXTS:
         try:
             body = f'target;" x";id\nyes;"{text}";7\n'.encode()
-            (found,) = checker.columns(body, is_csv=True)[0]["x"].tolist()
+            (found,) = checker.check(body, is_csv=True).columns["x"].tolist()
         except RequestError:
             found = "refused"
         found = None if found != found else found

@@ -61,7 +61,7 @@ def test_raw_lines_are_answered_as_the_pipeline_answers_them(
     assert [run_stage(stage) for stage in ("schema", *STAGES)] == [0] * (1 + len(STAGES))
 
     service = Service(Limits())
-    columns, _ = service.checker.columns(text.encode(), is_csv=True)
+    columns = service.checker.check(text.encode(), is_csv=True).columns
     found = service.batcher.scorer(columns)
     table = tables.to_frame(raw.read(params.load().data, raw.read_kinds()))
     expected = answers(load_model(MODEL, service.sidecar), table, "binary")

@@ -5,7 +5,6 @@ import concurrent.futures
 import contextlib
 import http.client
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -13,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,92 +21,17 @@ import numpy as np
 import orjson
 import pandas as pd
 import pytest
-import uvicorn
 
 from src.service import probe, server
 from src.service.app import Limits, Service, commit
 from src.service.scoring import Trees
-from src.service.server import listen, make_server
+from src.service.server import listen
 from src.shared.errors import UserError
 from src.shared.model import load_model
 from src.shared.paths import MODEL, PREDICTIONS, SIDECAR, TEST
-from src.shared.sidecar import Sidecar
 from src.shared.tables import read_split
-from tests.projects import ROOT, STAGES, TABLES, call, make_project, run_stage
-
-JSON = {"Content-Type": "application/json"}
-CSV = {"Content-Type": "text/csv; charset=utf-8"}
-LIMITS = Limits(body_bytes=200_000, rows=200, problems=5, body_seconds=1, finish_seconds=5)
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    content: Any
-    headers: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Client:
-    port: int
-    sidecar: Sidecar
-    service: Service
-    server: uvicorn.Server
-
-    @property
-    def row(self) -> dict[str, Any]:
-        return dict(self.sidecar.example.row)
-
-    def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] = JSON):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        with contextlib.closing(connection):
-            body = json.dumps(body) if isinstance(body, dict | list) else body
-            connection.request(method, path, body, headers)
-            response = connection.getresponse()
-            content = response.read()
-            if "json" in response.headers.get("content-type", ""):
-                content = json.loads(content)
-            return Answer(response.status, content, dict(response.headers))
-
-    def predict(self, body: Any, headers: dict[str, str] = JSON) -> Answer:
-        return self.ask("POST", "/predict", body, headers)
-
-    def stop(self) -> None:
-        self.server.should_exit = True  # as SIGTERM does
-
-    def counted(self, name: str) -> float:
-        text = self.ask("GET", "/metrics").content.decode()
-        return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
-
-
-def records(frame: pd.DataFrame, sidecar: Sidecar) -> list[dict[str, Any]]:
-    """Rows of a split as a client sends them."""
-    rows = frame[[feature.name for feature in sidecar.features]].astype("object")
-    return [
-        {
-            str(name): None if pd.isna(value) else getattr(value, "isoformat", lambda v=value: v)()
-            for name, value in row.items()
-        }
-        for row in rows.to_dict("records")
-    ]
-
-
-@contextlib.contextmanager
-def serving(limits: Limits = LIMITS) -> Iterator[Client]:
-    """Serve the current folder's model from a thread."""
-    service = Service(limits)
-    sockets = listen("127.0.0.1", 0, None)
-    server = make_server(service)
-    thread = threading.Thread(target=server.run, args=[sockets])
-    thread.start()
-    try:
-        client = Client(sockets[0].getsockname()[1], service.sidecar, service, server)
-        while not server.started:
-            time.sleep(0.01)
-        yield client
-    finally:
-        server.should_exit = True
-        thread.join()
+from tests.projects import STAGES, TABLES, call, make_project, run_stage
+from tests.service.clients import CSV, JSON, LIMITS, Client, process, records, serving
 
 
 @pytest.fixture(scope="module", params=TABLES)
@@ -569,21 +493,6 @@ def test_service_refuses_to_start(trained: Path, monkeypatch, damage, message):
         Service(LIMITS)
     assert message in str(caught.value)
     assert not loaded
-
-
-@contextlib.contextmanager
-def process(folder: Path, **environment: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """Run `python -m src.service.server` on a free port."""
-    command = [sys.executable, "-m", "src.service.server"]
-    settings = os.environ | {"PYTHONPATH": str(ROOT), "PORT": "0"} | environment
-    with subprocess.Popen(
-        command, cwd=folder, env=settings, stdout=subprocess.PIPE, text=True
-    ) as running:
-        try:
-            assert running.stdout
-            yield running, int(running.stdout.readline().split(",")[0].rpartition(":")[2])
-        finally:
-            running.kill()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,14 @@ import pandas as pd
 import pytest
 
 from src import report
+from src.monitoring.drifts import Gap, Measured
+from src.monitoring.labels import Judged
+from src.monitoring.page import KINDS, Comparison, compose
+from src.monitoring.windows import Finding, Window
 from src.shared import files
+from src.shared.page import to_html
 from src.shared.paths import VERDICTS
+from src.shared.slices import Estimate
 from src.shared.verdicts import Drop, Verdict
 from tests.projects import ROOT, STAGES, TABLES, make_project, run_stage
 from tests.template.browser import PROGRAM, Browser
@@ -74,9 +81,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield one
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_the_report_can_be_read(browser: Browser, tmp_path: Path, case: str) -> None:
-    page = make_report(tmp_path, case)
+def require_readable(browser: Browser, page: Path) -> None:
+    """Check a page on a desk and a phone, by day and by night; it may ask for nothing else."""
     browser.open(page)
     for width in (400, 1200):
         for scheme in ("light", "dark"):
@@ -84,11 +90,41 @@ def test_the_report_can_be_read(browser: Browser, tmp_path: Path, case: str) -> 
             assert shown["over"] <= 0, (width, scheme)
             assert min(shown["sizes"])[0] >= 12, min(shown["sizes"])
             assert shown["faint"] == [], (width, scheme)
-    printed = browser.show(700, "dark", "print")
-    assert printed["faint"] == []
+    assert browser.show(700, "dark", "print")["faint"] == []
     assert browser.requests == [page.as_uri()]
     assert browser.complaints == []
-    texts = [text for _, text in printed["sizes"]]
+
+
+def make_monitor_page(folder: Path) -> Path:
+    """Write the page of a comparison in which all kinds of findings stand."""
+    windows = []
+    for at in range(9):
+        start = datetime(2026, 11, 1, tzinfo=UTC) + timedelta(days=at)
+        bad = at > 6
+        window = Window(start, start + timedelta(days=1), 1000, 1000, judged=at > 0)
+        window.gaps = [
+            Gap("drift", name, 0.1, Measured(0.3 if bad else 0.05, 0.5, ""))
+            for name in ("a", HOSTILE)
+        ]
+        now = Estimate(0.9 - bad / 10, 0.85 - bad / 10, 0.93 - bad / 10)
+        window.metrics = [Judged("accuracy", "", 900, now, 0.88, "below 0.88" if bad else "")]
+        if bad:
+            window.findings = [Finding(kind, HOSTILE, HOSTILE) for kind in KINDS]
+        windows.append(window)
+    blocks = compose(Comparison("f" * 64, windows, [HOSTILE]))
+    page = folder / "monitor.html"
+    page.write_text(to_html(blocks, "Monitor", "bad"), encoding="utf-8")
+    return page
+
+
+def test_the_monitor_page_can_be_read(browser: Browser, tmp_path: Path) -> None:
+    require_readable(browser, make_monitor_page(tmp_path))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_report_can_be_read(browser: Browser, tmp_path: Path, case: str) -> None:
+    require_readable(browser, make_report(tmp_path, case))
+    texts = [text for _, text in browser.show(700, "dark", "print")["sizes"]]
     drawn = {"binary": "ROC", "multiclass": "Precision and recall", "regression": "Residuals"}
     assert {drawn[case], "Cross-validation", "champion", "this run"} <= set(texts)
     if case == "multiclass":

@@ -12,7 +12,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PARTS = {
     "data": {"extend.md"},
     "extend": {"data.md"},
-    "pipeline": {"data.md", "extend.md"},
+    "pipeline": {"data.md", "extend.md", "experiments.md"},
+    "experiments": set[str](),
     "workflow": {"data.md", "extend.md", "ci.yml", "comment.yml"},
     "service": {"data.md", "extend.md", "workflow.md"},
     "delivery": {"data.md", "extend.md", "workflow.md", "service.md", "cd.yml", "Dockerfile"},

@@ -1,8 +1,8 @@
 """Remotes of every kind, each a real server on loopback: what was replaced there is not taken.
 
 The plug-ins and Google's server lie in a folder of their own, .venv/remotes, which only these tests
-put on the path. Azure's server, azurite, is 370 MB of npm packages: its test runs where
-`azurite-blob` is on the PATH (`npm install --global azurite`).
+put on the path. Azure's server, azurite, comes from npm, where .ci/run takes it from: its test runs
+where `azurite-blob` is on the PATH (`npm install --global azurite`).
 """
 
 import getpass

@@ -1,8 +1,10 @@
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.workflow.api import GitHub
 from tests.workflow.runs import Hub, make_quick
 
 
@@ -22,3 +24,13 @@ def clone(quick: Path, tmp_path: Path) -> Path:
 def hub(tmp_path: Path) -> Hub:
     """A repository on GitHub whose owner has set nothing."""
     return Hub(tmp_path / "store")
+
+
+@pytest.fixture
+def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHub]:
+    """GitHub's API, which this process is told of as a run is."""
+    with GitHub() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        yield server
+        server.shutdown()

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import pandas as pd
+
 from src.shared import files
 from src.shared.paths import PROVENANCE
 from src.workflow import local, state
@@ -45,7 +47,12 @@ TEST = '"""A test."""\n\n\ndef test_nothing() -> None:\n    """Pass."""\n'
 SETTINGS: dict[str, dict[str, Any]] = {"gate": {"accuracy": {"min": 0.6, "max_drop": 0.05}}}
 
 
-def make_quick(folder: Path, *left_out: str) -> Path:
+def make_quick(
+    folder: Path,
+    *left_out: str,
+    table: pd.DataFrame | None = None,
+    **sections: dict[str, Any],
+) -> Path:
     """Make a small project that has run, with the workflow and one test; commit it on main.
 
     Its data, parameters and remote are its own, whatever those of this project are.
@@ -53,8 +60,10 @@ def make_quick(folder: Path, *left_out: str) -> Path:
     Args:
         folder: where to make it.
         left_out: commands of ci.yml that shall do nothing.
+        table: the raw table, if it is another than the one of fruit.
+        sections: of params.yaml, besides `SETTINGS`.
     """
-    make_git_project(folder, "binary", **SETTINGS)
+    make_git_project(folder, "binary", table, **SETTINGS | sections)
     for name in (".github", "requirements"):
         shutil.copytree(ROOT / name, folder / name)
     for path in (ROOT / "Makefile", *ROOT.glob("*.mk")):

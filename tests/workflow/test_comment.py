@@ -1,101 +1,42 @@
 """One comment on the right pull request, whatever the report says."""
 
-import json
 import os
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import Any
-from urllib.parse import unquote
 
 import pytest
 
 from src.workflow import comment
+from src.workflow.github import INVISIBLE
 from tests.workflow.runs import run_workflow
 
-BOT = {"login": "github-actions[bot]"}
-
-
-class GitHub(HTTPServer):
-    """As much of GitHub's API as a comment needs: one open pull request, of a fork."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.comments: list[dict[str, Any]] = [
-            {"id": 1, "user": {"login": "stranger"}, "body": comment.MARKER + " not ours"}
-        ]
-        self.files = ["docs/data.md"]
-        self.heads = {"someone:feature": [{"number": 7, "head": {"sha": "abc"}}]}
-        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: GitHub
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        path, _, query = unquote(self.path).partition("?")
-        if path.endswith("/pulls"):
-            self.answer(self.server.heads.get(query.partition("head=")[2], []))
-        elif path.endswith("/pulls/7/files"):
-            self.answer([{"filename": name} for name in self.server.files])
-        else:
-            assert path.endswith("/issues/7/comments")
-            self.answer(self.server.comments if query.endswith("page=1") else [])
-
-    def do_POST(self) -> None:
-        assert self.path.endswith("/issues/7/comments")
-        self.server.comments.append(
-            {"id": len(self.server.comments) + 1, "user": BOT} | self.read()
-        )
-        self.answer({})
-
-    def do_PATCH(self) -> None:
-        number = int(self.path.rpartition("/")[2])
-        self.server.comments[number - 1] |= self.read()
-        self.answer({})
-
-    def read(self) -> Any:
-        assert self.headers["Authorization"] == "Bearer token"
-        return json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-
-    def answer(self, content: Any) -> None:
-        body = json.dumps(content).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+STRANGER = {"login": "stranger"}
 
 
 @pytest.fixture
-def github(monkeypatch):
-    server = GitHub()
+def open_one(github, monkeypatch):
+    """GitHub with one open pull request, of a fork, on which somebody has commented."""
     values = {"HEAD_SHA": "abc", "HEAD_OWNER": "someone", "HEAD_BRANCH": "feature"}
-    values |= {"GITHUB_API_URL": server.url, "GITHUB_REPOSITORY": "owner/project"}
-    values |= {"GITHUB_TOKEN": "token", "RUN_URL": "https://localhost/run"}
-    values["CONCLUSION"] = "failure"
+    values |= {"RUN_URL": "https://localhost/run", "CONCLUSION": "failure"}
     for name, value in values.items():
         monkeypatch.setenv(name, value)
-    yield server
-    server.shutdown()
-    server.server_close()
+    number = github.add(head={"label": "someone:feature", "sha": "abc"})["number"]
+    github.comment(number, comment.MARKER + " not ours", STRANGER)
+    return github
+
+
+def posted(github):
+    return [one["body"] for one in github.comments.values() if one["user"] != STRANGER]
 
 
 @pytest.fixture
-def post(github, tmp_path, monkeypatch):
-    def posted(report: bytes) -> list[str]:
+def post(open_one, tmp_path, monkeypatch):
+    def post_it(report: bytes) -> list[str]:
         (tmp_path / "report.md").write_bytes(report)
         monkeypatch.setattr("sys.argv", ["comment", str(tmp_path / "report.md")])
         comment.main()
-        return [one["body"] for one in github.comments[1:]]
+        return posted(open_one)
 
-    return posted
+    return post_it
 
 
 def test_one_comment_is_posted_and_then_updated(post):
@@ -112,7 +53,7 @@ def test_what_judges_and_is_changed_is_named_by_github_itself(post, github, tmp_
     monkeypatch.setattr(comment, "OWNERS", owners)
     github.files = ["docs/data.md", ".github/x\n`@b", "src/gate.py", "a/src/gate.py"]
     (body,) = post("# ✅ Passed\n".encode())
-    named = f"`.github/x\\n?@{comment.INVISIBLE}b`, `src/gate.py`"
+    named = f"`.github/x\\n?@{INVISIBLE}b`, `src/gate.py`"
     assert f"⚠️ This changes what judges it: {named}\n\n# ✅ Passed" in body
 
 
@@ -144,7 +85,7 @@ def test_a_comment_calls_nobody_and_has_a_limit(post):
 def test_a_comment_calls_nobody_by_another_way(post, call):
     (body,) = post(call.encode())
     assert call not in body
-    assert call in body.replace(comment.INVISIBLE, "")
+    assert call in body.replace(INVISIBLE, "")
 
 
 def test_what_the_report_writes_as_html_does_stays(post):
@@ -154,7 +95,7 @@ def test_what_the_report_writes_as_html_does_stays(post):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links and pipes")
 @pytest.mark.parametrize("kind", ["link", "folder", "linked folder", "pipe"])
-def test_only_a_regular_file_is_read(github, tmp_path, monkeypatch, kind):
+def test_only_a_regular_file_is_read(open_one, tmp_path, monkeypatch, kind):
     secret, report = tmp_path / "secret", tmp_path / "report/report.md"
     secret.mkdir()
     (secret / "report.md").write_text("a secret of this machine")
@@ -171,7 +112,7 @@ def test_only_a_regular_file_is_read(github, tmp_path, monkeypatch, kind):
     monkeypatch.setattr("sys.argv", ["comment", str(report)])
     with pytest.raises(SystemExit, match="not a regular file"):
         comment.main()
-    assert len(github.comments) == 1
+    assert posted(open_one) == []
 
 
 @pytest.mark.parametrize(("name", "value"), [("HEAD_SHA", "def"), ("HEAD_BRANCH", "x&head=other")])
@@ -180,14 +121,14 @@ def test_a_commit_that_is_no_pull_requests_head_gets_none(post, monkeypatch, nam
     assert post(b"text") == []
 
 
-def test_a_run_that_left_no_report_gets_none(github, tmp_path, monkeypatch, capsys):
+def test_a_run_that_left_no_report_gets_none(open_one, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["comment", str(tmp_path / "report.md")])
     comment.main()
     assert capsys.readouterr().out == "the run wrote no report: there is nothing to post\n"
-    assert len(github.comments) == 1
+    assert posted(open_one) == []
 
 
-def test_the_workflow_posts_what_the_run_left(github, clone, hub):
+def test_the_workflow_posts_what_the_run_left(open_one, clone, hub):
     (hub.store / "report").mkdir(parents=True)
     (hub.store / "report/report.md").write_text("# Passed", encoding="utf-8")
     event = {
@@ -207,7 +148,7 @@ def test_the_workflow_posts_what_the_run_left(github, clone, hub):
             hub.store,
             workflow="comment.yml",
             secrets={"GITHUB_TOKEN": "token"},
-            environment={"GITHUB_API_URL": github.url},
+            environment={"GITHUB_API_URL": open_one.url},
         )
-    (body,) = [one["body"] for one in github.comments[1:]]
+    (body,) = posted(open_one)
     assert "ended with: **success**\n\n# Passed" in body

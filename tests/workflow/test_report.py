@@ -1,5 +1,8 @@
 """The report of a run of the workflow: what its steps have noted."""
 
+import json
+import re
+
 from src.workflow.report import describe
 from src.workflow.state import State
 from tests.workflow.runs import change, repro, step
@@ -38,3 +41,16 @@ def test_a_report_on_the_desk_compares_with_main(clone):
     page = (clone / "report/report.html").read_text("utf-8")
     assert "worse ← champion → better" in page
     assert "train.arguments.C" in page
+
+
+def test_a_run_that_stops_early_still_says_what_is_less_strict(clone):
+    schema = clone / "data/schema.yaml"
+    schema.write_text(re.sub(r"min_value: .*", "min_value: -1000", schema.read_text("utf-8")))
+    with (clone / "src/gate.py").open("a", encoding="utf-8") as code:
+        code.write("# changed\n")
+    steps = json.dumps({"validation": {"outcome": "failure"}})
+    variables = {"STEPS": steps, "BASE": "main", "JOB_STATUS": "failure"}
+    step(clone, "src.workflow.report", variables=variables)
+    markdown = (clone / "report/report.md").read_text("utf-8")
+    assert "src/gate.py" in markdown
+    assert "data/schema.yaml" in markdown

@@ -1,0 +1,140 @@
+"""`make bench`: measure what the record costs the service (`RECORD=folder`).
+
+Two services run, one of which records, and get the same bursts of requests in turn (A B A B ...)
+from the same clients. A burst ends when all its rows are on the disk. A ratio is the median of the
+ratios of neighbours.
+"""
+
+import argparse
+import concurrent.futures
+import contextlib
+import http.client
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from tqdm import tqdm
+
+from benchmarks.serving import CLIENTS, Server, ask, running
+from src.shared import record, sidecar, tables
+from src.shared.paths import SIDECAR, TEST
+
+RESULTS = Path(__file__).with_name("recording.md")
+ROUNDS, SINGLE, BATCHES, BATCH, MOST = 20, 1_000, 40, 1_000, 0.05
+Burst = Callable[[Server], int]
+
+
+def clients(server: Server, bodies: list[bytes], many: int) -> None:
+    """Send each body, from so many clients at a time."""
+
+    def client(share: list[bytes]) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        with contextlib.closing(connection):
+            for body in share:
+                assert ask(connection, body)[0] == 200
+
+    with concurrent.futures.ThreadPoolExecutor(many) as pool:
+        list(pool.map(client, [bodies[at::many] for at in range(many)]))
+
+
+def cpu(server: Server) -> float:
+    """Return the seconds of CPU that a service has taken, in all its threads (Linux)."""
+    assert server.process
+    fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def measure(server: Server, kind: str, burst: Burst, files: int) -> None:
+    """Note rows a second, and CPU time per million rows, until so many more files are there."""
+    start, before = time.perf_counter(), cpu(server)
+    folder = server.settings.get("RECORD", "")
+    wanted = closed(folder) + files
+    rows = burst(server)
+    while folder and closed(folder) < wanted:
+        time.sleep(0.005)
+    server.note(f"{kind} rate", rows / (time.perf_counter() - start))
+    server.note(f"{kind} cpu", (cpu(server) - before) / rows * 1e6)
+
+
+def closed(folder: str) -> int:
+    """Count the files of a record."""
+    return sum(record.closed(path.name) for path in Path(folder).iterdir()) if folder else 0
+
+
+def report(plain: Server, recording: Server, rounds: int, files: int, size: float) -> str:
+    lines = [
+        "# What the record costs",
+        "",
+        f"Made by `python -m benchmarks.recording`: medians of {rounds} bursts in turn, "
+        f"{os.cpu_count()} cores, clients and services on the same ones; a burst ends when its "
+        "rows are on the disk.",
+        "",
+        "| | without | with `RECORD` | with / without |",
+        "|---|--:|--:|--:|",
+    ]
+    ratios = {}
+    for title, figure in (
+        (f"single rows a second, {CLIENTS} clients", "single rate"),
+        (f"rows a second in batches of {BATCH:,}", "batch rate"),
+        ("CPU for a single row (µs)", "single cpu"),
+        ("CPU for a row of a batch (µs)", "batch cpu"),
+    ):
+        pairs = zip(recording.figures[figure], plain.figures[figure], strict=True)
+        ratios[figure] = median(one / other for one, other in pairs)
+        told = [f"{server.figure(figure):,.0f}" for server in (plain, recording)]
+        lines.append(f"| {title} | {told[0]} | {told[1]} | {ratios[figure]:.3f} |")
+    worst = 1 - min(ratios["single rate"], ratios["batch rate"])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"At most {MOST:.0%} of throughput: {'held' if worst <= MOST else '**missed**'} "
+            f"({worst:.1%}). {files} files, {size:.0f} bytes a row.",
+            "",
+        ]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure what the record costs the service.")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    rounds = parser.parse_args().rounds
+    names = [feature.name for feature in sidecar.read(SIDECAR).features]
+    frame = tables.read_split(TEST, *names)[names].head(100)
+    rows: list[Any] = frame.to_dict("records")
+    many = (rows * (BATCH // len(rows) + 1))[:BATCH]
+    command = [sys.executable, "-m", "src.service.server"]
+
+    def single(server: Server) -> int:
+        clients(server, [server.body(one) for one in (rows * SINGLE)[:SINGLE]], CLIENTS)
+        return SINGLE
+
+    def batch(server: Server) -> int:
+        clients(server, [server.body(many)] * BATCHES, 2)
+        return BATCHES * BATCH
+
+    plain, recording = Server("without", command), Server("with", command)
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        recording.settings |= {"RECORD": name}
+        for kind, burst, files in (("single", single, 1), ("batch", batch, BATCHES // 10)):
+            full = {"single": SINGLE, "batch": BATCH * 10}[kind]
+            recording.settings |= {"RECORD_ROWS": str(full)}
+            with running(plain, rows[0]), running(recording, rows[0]):
+                for _ in tqdm(range(rounds), desc=kind, unit="round"):
+                    for server in (plain, recording):
+                        measure(server, kind, burst, files)
+        found = list(record.read(name))
+        size = sum(path.stat().st_size for path in Path(name).iterdir())
+        text = report(plain, recording, rounds, len(found), size / sum(map(len, found)))
+    print(text)
+    if rounds == ROUNDS:
+        RESULTS.write_text(text, encoding="utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    main()
