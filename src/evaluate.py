@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
-from tqdm import tqdm
 
 from src import splits
 from src.metrics import METRICS, better
-from src.shared import errors, files, params, provenance, sidecar, slices, tables
+from src.shared import errors, files, params, progress, provenance, sidecar, slices, tables
 from src.shared.errors import UserError, plain
 from src.shared.intervals import SETS, Interval, intervals
 from src.shared.measure import (
@@ -211,17 +210,13 @@ def predict_all(
     """
     parts, hashes, rows, start = [], [], [], 0
     long, names = long_numbers(test), list(known.key or test.names)
-    with tqdm(
-        total=len(test), desc="predict", unit=" rows", unit_scale=True, delay=1, disable=None
-    ) as bar:
-        for batch in test.batches():
-            actual = batch[known.target].to_numpy()
-            parts.append(predict(model, batch, actual, known.task, known.positive))
-            hashes.append(row_hashes(batch[names], long))
-            places = chosen - start
-            rows.append(batch.iloc[places[(places >= 0) & (places < len(batch))]])
-            start += len(batch)
-            bar.update(len(batch))
+    for batch in progress.rows(test.batches(), "predict", len(test)):
+        actual = batch[known.target].to_numpy()
+        parts.append(predict(model, batch, actual, known.task, known.positive))
+        hashes.append(row_hashes(batch[names], long))
+        places = chosen - start
+        rows.append(batch.iloc[places[(places >= 0) & (places < len(batch))]])
+        start += len(batch)
     return joined(parts), np.concatenate(hashes), pd.concat(rows, ignore_index=True)
 
 
