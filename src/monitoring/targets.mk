@@ -1,6 +1,6 @@
 .PHONY: collect monitor
 
-collect: $(PIPELINE) ## move what the service recorded to a store: FROM=folder TO=s3://bucket/record
+collect: $(PIPELINE) ## move a record to a store: FROM=folder TO=s3://bucket/folder
 	@$(PY) -m src.monitoring.collect
 
 monitor: $(PIPELINE) ## compare what the service was asked with training: RECORD=...

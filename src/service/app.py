@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import secrets
 import subprocess
 import time
 from collections.abc import AsyncIterator
@@ -11,7 +12,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import orjson
 from fastapi import FastAPI, Request, Response
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 # A body larger than this is checked in a thread, so that other requests need not wait.
 LARGE_BODY = 50_000
+
+REQUEST_ID = "record.id"  # its key in the scope of a request, if there is a record
 
 
 @dataclass(frozen=True)
@@ -126,13 +128,13 @@ class Service:
         if not self.recorder:
             _, checked, answers = await self._answer(request)
         else:
-            request.state.id = uuid4().hex
+            name = request.scope[REQUEST_ID] = secrets.token_hex(16)
             try:
                 size, checked, answers = await self._answer(request)
             except Exception as error:
-                self.recorder.refused(request.state.id, getattr(error, "status", 500))
+                self.recorder.refused(name, getattr(error, "status", 500))
                 raise
-            self.recorder.answered(request.state.id, checked, answers, size)
+            self.recorder.answered(name, checked, answers, size)
         counts: dict[str, int] = {}
         for answer in answers:
             label = str(answer.get("class", "value"))
@@ -239,7 +241,7 @@ def as_json(content: Any, status: int = 200, headers: dict[str, str] | None = No
 
 def identified(request: Request) -> dict[str, str]:
     """Return the header with the request's id, by which its record is found, if there is one."""
-    name = getattr(request.state, "id", None)
+    name = request.scope.get(REQUEST_ID)
     return {"x-request-id": name} if name else {}
 
 

@@ -80,11 +80,11 @@ class Asked(NamedTuple):
     rows: int
     weight: int  # bytes in memory, roughly
     status: int = 200
-    numbers: np.ndarray | None = None  # shape (features that are numbers or booleans, rows)
+    numbers: bytes = b""  # float64, one such feature after the other
     others: Sequence[np.ndarray] = ()  # the other features, each of shape (rows,)
-    keys: dict[str, list[str | None]] | None = None
+    keys: Mapping[str, list[str | None]] | None = None
     predicted: Sequence[Any] = ()
-    probabilities: np.ndarray | None = None  # shape (rows, classes)
+    probabilities: Sequence[float] = ()  # one row after the other
 
 
 class Recorder:
@@ -144,23 +144,22 @@ class Recorder:
         self, request_id: str, checked: Checked, answers: Sequence[dict[str, Any]], size: int
     ) -> None:
         """Take a request that is answered now; `size` is that of its body in bytes."""
+        # Every microsecond here is one of the answer's.
         rows, columns = len(answers), checked.columns
-        numbers = [columns[name] for name in self.numbers]
-        scores = None
-        if self.classes:
-            values = chain.from_iterable(answer["probabilities"].values() for answer in answers)
-            scores = np.fromiter(values, np.float64, rows * len(self.classes)).reshape(rows, -1)
         self._add(
             Asked(
                 request_id,
                 _now(),
                 rows,
                 size + rows * ROW_BYTES,
-                numbers=np.concatenate(numbers).reshape(-1, rows) if numbers else None,
-                others=[columns[name] for name in self.others],
-                keys=checked.keys,
-                predicted=[answer[self.answer] for answer in answers],
-                probabilities=scores,
+                200,
+                b"".join([columns[name].data for name in self.numbers]),
+                [columns[name] for name in self.others],
+                checked.keys,
+                [answer[self.answer] for answer in answers],
+                [one for answer in answers for one in answer["probabilities"].values()]
+                if self.classes
+                else (),
             )
         )
 
@@ -269,7 +268,8 @@ class Recorder:
             if self.known.task != "regression":
                 columns["prediction"] = [str(label) for label in predicted]
             if self.classes:
-                scores = np.concatenate([asked.probabilities for asked in done])
+                told = chain.from_iterable(asked.probabilities for asked in done)
+                scores = np.fromiter(told, np.float64).reshape(-1, len(self.classes))
                 arrays = [pa.array(scores[:, at]) for at in range(len(self.classes))]
                 columns["probabilities"] = pa.StructArray.from_arrays(arrays, self.classes)
             batches.append(self._batch(done, columns))
@@ -304,11 +304,12 @@ class Recorder:
             return pa.nulls(sum(asked.rows for asked in group))
         values: dict[str, Any] = {}
         if self.numbers:
-            numbers = np.concatenate([asked.numbers for asked in group], axis=1)
+            parts = [np.frombuffer(asked.numbers).reshape(-1, asked.rows) for asked in group]
+            numbers = np.concatenate(parts, axis=1)
             values |= dict(zip(self.numbers, numbers, strict=True))
         others = zip(*(asked.others for asked in group), strict=True)
-        for name, parts in zip(self.others, others, strict=True):
-            values[name] = np.concatenate(parts)
+        for name, columns in zip(self.others, others, strict=True):
+            values[name] = np.concatenate(columns)
         for name in self.known.key:
             values[name] = [
                 text
