@@ -214,19 +214,19 @@ def paths_of(path: Path) -> list[Path]:
         if path.suffix not in SUFFIXES:
             raise UserError(f"{path.as_posix()}: not a .csv or .parquet file (set data.raw)")
         return [path]
-    inside = [one.relative_to(path) for one in path.rglob("*")]
-    names = sorted(
-        one.as_posix()
-        for one in inside
-        if one.suffix.lower() in SUFFIXES
-        and not any(part.startswith((".", "_")) for part in one.parts)
-        and (path / one).is_file()
-    )
+    inside = (one.relative_to(path).as_posix() for one in path.rglob("*") if one.is_file())
+    names = sorted(filter(is_table, inside))
     if not names:
         raise UserError(f"{path.as_posix()}: no .csv or .parquet file in this folder")
     if len({name.lower().endswith(".csv") for name in names}) > 1:
         raise UserError(f"{path.as_posix()}: has .csv and .parquet files; keep one of both kinds")
     return [path / name for name in names]
+
+
+def is_table(name: str) -> bool:
+    """Tell whether a file belongs to the table of its folder, which it is named from."""
+    hidden = any(part.startswith((".", "_")) for part in name.split("/"))
+    return name.lower().endswith(SUFFIXES) and not hidden
 
 
 def _file(path: Path, form: Format) -> File:
