@@ -96,6 +96,8 @@ def _turned(column: "pd.Series", found: Kind, kind: Kind) -> pa.Array | None:
         if values.null_count == len(values):
             return pa.nulls(len(values), TYPES[kind])
         if found == "text":
+            if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+                return None  # objects of another kind
             values = columns.clean(values.cast(pa.string()), {""})
         elif found == "number":
             values = columns.without_nan(values.cast(pa.float64()))
