@@ -39,7 +39,7 @@ def clean(
     if not functions:
         yield from batches
         return
-    start, wanted, names = 0, dict(kinds), None
+    start, kept, wanted, names = 0, 0, dict(kinds), None
     for batch in batches:
         cleaned = _clean(batch, start, functions, wanted)
         if names is None:
@@ -53,7 +53,10 @@ def clean(
                 f"({tables.listed(names)[:200]}); the columns must not depend on the rows"
             )
         start += len(batch)
+        kept += len(cleaned)
         yield cleaned
+    if kept < start:
+        print(f"{start - kept} rows are left out by {WHERE}")
 
 
 def _clean(batch: pa.RecordBatch, start: int, functions: Functions, kinds: Kinds) -> pa.RecordBatch:

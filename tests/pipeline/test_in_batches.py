@@ -342,7 +342,7 @@ def test_cleaning_does_not_depend_on_the_batches(project, run, monkeypatch, clea
     assert schema[0].status == 0
     once = results(run, "prepare", TRAIN, TEST)
     assert once[0].err == ""
-    assert once[0].out.startswith(f"{ROWS - 3} rows: ")
+    assert once[0].out.startswith(f"3 rows are left out by src/cleaning.py\n{ROWS - 3} rows: ")
     both = pd.concat([read_split(TRAIN), read_split(TEST)]).sort_values("at")
     assert list(both.columns) == ["size", "seeds", "colour", "picked", "ripe", "price", "at"]
     assert both["at"].tolist() == [at * 2 for at in range(ROWS) if at not in (3, 50, 117)]
