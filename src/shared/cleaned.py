@@ -39,7 +39,7 @@ def clean(
     if not functions:
         yield from batches
         return
-    start, wanted, names = 0, dict(kinds), None
+    start, kept, wanted, names = 0, 0, dict(kinds), None
     for batch in batches:
         cleaned = _clean(batch, start, functions, wanted)
         if names is None:
@@ -53,7 +53,10 @@ def clean(
                 f"({tables.listed(names)[:200]}); the columns must not depend on the rows"
             )
         start += len(batch)
+        kept += len(cleaned)
         yield cleaned
+    if kept < start:
+        print(f"{start - kept} rows are left out by {WHERE}")
 
 
 def _clean(batch: pa.RecordBatch, start: int, functions: Functions, kinds: Kinds) -> pa.RecordBatch:
@@ -96,6 +99,8 @@ def _turned(column: "pd.Series", found: Kind, kind: Kind) -> pa.Array | None:
         if values.null_count == len(values):
             return pa.nulls(len(values), TYPES[kind])
         if found == "text":
+            if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+                return None  # objects of another kind
             values = columns.clean(values.cast(pa.string()), {""})
         elif found == "number":
             values = columns.without_nan(values.cast(pa.float64()))

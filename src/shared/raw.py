@@ -121,7 +121,7 @@ class Raw:
             is_first = True
             for batch in _readable(file, read(file, self.kinds, self.form, self.seen.zeros)):
                 self.seen.look(batch, is_first)
-                is_first = False
+                is_first = is_first and not len(batch)
                 yield batch
         if not self.seen.rows:
             raise UserError(f"{self.path.as_posix()}: has a header but no rows")
@@ -214,19 +214,19 @@ def paths_of(path: Path) -> list[Path]:
         if path.suffix not in SUFFIXES:
             raise UserError(f"{path.as_posix()}: not a .csv or .parquet file (set data.raw)")
         return [path]
-    inside = [one.relative_to(path) for one in path.rglob("*")]
-    names = sorted(
-        one.as_posix()
-        for one in inside
-        if one.suffix.lower() in SUFFIXES
-        and not any(part.startswith((".", "_")) for part in one.parts)
-        and (path / one).is_file()
-    )
+    inside = (one.relative_to(path).as_posix() for one in path.rglob("*") if one.is_file())
+    names = sorted(filter(is_table, inside))
     if not names:
         raise UserError(f"{path.as_posix()}: no .csv or .parquet file in this folder")
     if len({name.lower().endswith(".csv") for name in names}) > 1:
         raise UserError(f"{path.as_posix()}: has .csv and .parquet files; keep one of both kinds")
     return [path / name for name in names]
+
+
+def is_table(name: str) -> bool:
+    """Tell whether a file belongs to the table of its folder, which it is named from."""
+    hidden = any(part.startswith((".", "_")) for part in name.split("/"))
+    return name.lower().endswith(SUFFIXES) and not hidden
 
 
 def _file(path: Path, form: Format) -> File:
@@ -408,17 +408,18 @@ def _infer_csv(files: list[File], names: list[str], form: Format) -> dict[str, K
     return {name: look.kind for name, look in looks.items()}
 
 
-def _blocks(file: File, names: Iterable[str]) -> Iterator[pa.RecordBatch]:
+def _blocks(file: File, names: list[str]) -> Iterator[pa.RecordBatch]:
     """Yield some columns of a Parquet file."""
     with pa.parquet.ParquetFile(file.path) as opened:
-        yield from opened.iter_batches(ROWS, columns=list(names))
+        for block in opened.iter_batches(ROWS, columns=names):
+            yield block.select(names)  # `a` reads `a.b` as well
 
 
 def _parquet_batches(
     file: File, kinds: Mapping[str, Kind], form: Format, _: Counter[str]
 ) -> Iterator[pa.RecordBatch]:
     """Read a Parquet file, and turn each block into values."""
-    for block in _blocks(file, kinds):
+    for block in _blocks(file, list(kinds)):
         values = []
         for name, kind in kinds.items():
             again = partial(_blocks, file, [name])
@@ -432,11 +433,11 @@ def _infer_parquet(files: list[File], names: list[str], form: Format) -> dict[st
     found: dict[str, Kind] = {}
     types: dict[str, dict[Kind, Path]] = {name: {} for name in names}
     for file in files:
-        schema = pa.parquet.read_schema(file.path)
-        for name in names:
-            column = schema.field(name)
-            if kind := _kind_of(file, column):
-                types[name].setdefault(kind, file.path)
+        with _told(file.path):
+            schema = pa.parquet.read_schema(file.path)
+            for name in names:
+                if kind := _kind_of(file, schema.field(name)):
+                    types[name].setdefault(kind, file.path)
     for name, kinds in types.items():
         if set(kinds) == {"whole", "number"}:  # pandas writes whole numbers so where some lack
             kinds.pop("whole")

@@ -271,6 +271,17 @@ def test_folder_without_a_table_or_with_two_kinds_is_refused(project, run):
     assert "has .csv and .parquet files" in run("prepare").err
 
 
+def test_columns_of_parquet_may_have_dots_in_their_names(project, run, monkeypatch):
+    names = {"colour": "size.b", "seeds": "size.a"}
+    project(table=FRUIT.rename(columns=names), data={"raw": "data/raw.parquet"})
+    write_table(Path("data/raw.parquet"), FRUIT.rename(columns=names).assign(size="?"))
+    small_batches(monkeypatch)
+    assert "column 'size' is to hold numbers, but 120 of 120 rows" in run("prepare").err
+    write_table(Path("data/raw.parquet"), FRUIT.rename(columns=names))
+    assert run("prepare").status == 0
+    assert list(read_split(TEST).columns) == list(FRUIT.rename(columns=names).columns)
+
+
 def test_files_with_another_type_are_refused(project, run):
     project(table=FRUIT)
     write_settings(Path(), settings_of(data={"raw": "data/raw"}))
@@ -331,7 +342,7 @@ def test_cleaning_does_not_depend_on_the_batches(project, run, monkeypatch, clea
     assert schema[0].status == 0
     once = results(run, "prepare", TRAIN, TEST)
     assert once[0].err == ""
-    assert once[0].out.startswith(f"{ROWS - 3} rows: ")
+    assert once[0].out.startswith(f"3 rows are left out by src/cleaning.py\n{ROWS - 3} rows: ")
     both = pd.concat([read_split(TRAIN), read_split(TEST)]).sort_values("at")
     assert list(both.columns) == ["size", "seeds", "colour", "picked", "ripe", "price", "at"]
     assert both["at"].tolist() == [at * 2 for at in range(ROWS) if at not in (3, 50, 117)]
@@ -387,6 +398,10 @@ def in_some_batches_only(frame: pd.DataFrame) -> pd.DataFrame:
         (
             lambda frame: frame.assign(size=frame["size"].astype(complex)),
             "column 'size' comes as complex128, where double is to be",
+        ),
+        (
+            lambda frame: frame.assign(n=frame["seeds"].astype(object)),
+            "column 'n' comes as object",
         ),
         (lambda frame: frame.drop(columns="ripe"), "no column 'ripe' (data.target"),
         (lambda frame: frame[frame["seeds"] > 99], "leaves no row"),
