@@ -125,8 +125,8 @@ def train(
         except cluster.WorkerLostError as lost:
             print(f"{lost}{'; sending the rows again' if left else ''}")
     raise UserError(
-        f"{cluster.ADDRESS}: workers died in {attempts} of {attempts} attempts, probably for want "
-        "of memory: give them more, or see docs/scale.md"
+        f"{cluster.ADDRESS}: workers died in each of the {attempts} attempts, probably for want "
+        "of memory: give them more (docs/scale.md)"
     )
 
 

@@ -20,7 +20,7 @@ from src.shared.paths import DVC_LOCK
 if TYPE_CHECKING:
     import pandas as pd
 
-BATCH = 100_000  # rows that are read at once
+BATCH = 50_000  # rows that are read at once
 # What train takes at its peak, as a multiple of the split's numbers at 8 bytes each; a text column
 # counts as eight. Measured with two folds at a time (HistGradientBoosting, 30 columns of numbers).
 FACTOR = 7
