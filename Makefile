@@ -23,7 +23,9 @@ PIPELINE := .venv/pipeline.stamp
 DEV := .venv/dev.stamp
 
 DATA := $(basename $(wildcard data/*.dvc))
-NEW := $(filter-out $(DATA),$(wildcard data/raw.csv data/raw.parquet))
+# The table, a file or a folder of files, where DVC does not know it yet.
+FILES := $(wildcard data/raw.csv data/raw.parquet data/raw.csv.dvc data/raw.parquet.dvc)
+NEW := $(filter-out $(DATA),$(if $(FILES),$(filter-out %.dvc,$(FILES)),$(wildcard data/raw)))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:

@@ -1,6 +1,7 @@
 .PHONY: bench
 bench: $(DATA) $(DEV) ## measure the pipeline, the workflow and the service
 	@$(PY) benchmarks/run.py
+	@$(PY) -m benchmarks.large
 	@$(PY) -m benchmarks.workflow
 	@$(PY) -m benchmarks.serving
 	@$(PY) -m benchmarks.recording

@@ -43,6 +43,8 @@ QUICK: dict[str, Any] = {
     "arguments": {"max_iter": 10},
     "folds": 2,
     "leave_out": [],
+    "rows": None,
+    "distributed": False,
     "seed": 42,
 }
 SMALL = 100_000  # rows up to which stages that are compared with nothing run five times, not once

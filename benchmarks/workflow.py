@@ -31,6 +31,8 @@ QUICK_MODEL = f"""train:
   estimator: {MODEL}
   folds: 2
   leave_out: []
+  rows: null
+  distributed: false
   seed: 42
 
 """

@@ -202,7 +202,10 @@ def fetch(source: str) -> Path:
         ValueError: there is no such file; the message says what is allowed.
     """
     if not source.partition("?")[0].lower().endswith((".csv", ".parquet")):
-        raise ValueError("demo, or the path or URL of a .csv or .parquet file")
+        raise ValueError(
+            "demo, or the path or URL of a .csv or .parquet file; of a folder of such files one of "
+            "them, and docs/data.md says how all of them take its place"
+        )
     if source.lower().startswith(("http://", "https://")):
         download(source)
         return DATA

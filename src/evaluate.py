@@ -7,13 +7,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
-from tqdm import tqdm
 
 from src import splits
 from src.metrics import METRICS, better
-from src.shared import errors, files, params, provenance, sidecar, slices, tables
+from src.shared import errors, files, params, progress, provenance, sidecar, slices, tables
 from src.shared.errors import UserError, plain
-from src.shared.intervals import Interval, intervals
+from src.shared.intervals import SETS, Interval, intervals
 from src.shared.measure import (
     Array,
     Predictions,
@@ -211,17 +210,13 @@ def predict_all(
     """
     parts, hashes, rows, start = [], [], [], 0
     long, names = long_numbers(test), list(known.key or test.names)
-    with tqdm(
-        total=len(test), desc="predict", unit=" rows", unit_scale=True, delay=1, disable=None
-    ) as bar:
-        for batch in test.batches():
-            actual = batch[known.target].to_numpy()
-            parts.append(predict(model, batch, actual, known.task, known.positive))
-            hashes.append(row_hashes(batch[names], long))
-            places = chosen - start
-            rows.append(batch.iloc[places[(places >= 0) & (places < len(batch))]])
-            start += len(batch)
-            bar.update(len(batch))
+    for batch in progress.rows(test.batches(), "predict", len(test)):
+        actual = batch[known.target].to_numpy()
+        parts.append(predict(model, batch, actual, known.task, known.positive))
+        hashes.append(row_hashes(batch[names], long))
+        places = chosen - start
+        rows.append(batch.iloc[places[(places >= 0) & (places < len(batch))]])
+        start += len(batch)
     return joined(parts), np.concatenate(hashes), pd.concat(rows, ignore_index=True)
 
 
@@ -298,6 +293,8 @@ def table_of(values: dict[str, float], found: dict[str, Interval], plain: dict[s
         other = f"{plain[name]:.4g}" if name in plain else "-"
         line = f"{name:{width}}  {value:>10.4g}  {f'{ends} ({one.method})':24}  {other:>10}"
         lines += [line, *([f"  {one.note}"] if one.note else [])]
+    if any(one.method == "jackknife" for one in found.values()):
+        lines.append(f"  jackknife: rows drawn in {SETS} sets, so the width is known to 5 %")
     return "\n".join(lines)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from src import splits
-from src.cleaning import CLEANING, READ_AS
+from src.cleaning import CLEANING
 from src.shared import cleaned, errors, files, params, progress, raw, tables
 from src.shared.duplicates import earlier_equals, repeated
 from src.shared.errors import UserError, plain
@@ -65,16 +64,14 @@ def read_rows(batches: Iterator[pa.RecordBatch], spill: Spill, settings: Params)
     Raises:
         UserError: a column that is needed is not there, or the target is missing in every row.
     """
-    data, column, path = settings.data, settings.prepare.column, Path(settings.data.raw)
-    deciding = [data.target, *filter(None, [column]), *(data.key or ())]
+    data, path = settings.data, Path(settings.data.raw)
+    deciding = [data.target, *filter(None, [settings.prepare.column]), *(data.key or ())]
     read, missing, gaps = 0, 0, set[str]()
     parts, hashes = list[pa.RecordBatch](), list[Hashes]()
     for batch in progress.rows(batches, "read the raw table"):
         names = batch.schema.names
         if not parts:
-            settings_of = ["data.target", *["prepare.column"] * bool(column)]
-            for name, setting in zip_longest(deciding, settings_of, fillvalue="data.key"):
-                tables.require_column(name, names, path, setting)
+            require_columns(names, settings)
         read += len(batch)
         missing += batch[data.target].null_count
         if data.missing_target == "drop":
@@ -90,6 +87,22 @@ def read_rows(batches: Iterator[pa.RecordBatch], spill: Spill, settings: Params)
     if missing and data.missing_target == "drop":
         print(f"{missing} rows without a target are left out")
     return Rows(pa.Table.from_batches(parts), np.concatenate(hashes), gaps, batch.schema)
+
+
+def require_columns(names: Sequence[str], settings: Params) -> None:
+    """Check that the columns which decide are there.
+
+    Raises:
+        UserError: one is not.
+    """
+    data, column = settings.data, settings.prepare.column
+    for setting, wanted in (
+        ("data.target", [data.target]),
+        ("prepare.column", [column] if column else []),
+        ("data.key", data.key or []),
+    ):
+        for name in wanted:
+            tables.require_column(name, names, Path(data.raw), setting)
 
 
 def identity(names: Sequence[str], key: Sequence[str] | None) -> list[str]:
@@ -301,8 +314,8 @@ def main() -> None:
     record = path.with_name(f"{path.name}.dvc")
     remedy = f"`dvc add {path.as_posix()}`, or remove it and `dvc pull`"
     files.require_recorded(path, record, remedy)
-    kinds = raw.read_kinds()
-    source = raw.find(data, cleaned.as_read(kinds, READ_AS))
+    kinds = raw.schema_kinds()
+    source = raw.find(data, raw.as_read(kinds))
     with spilled(SPILL) as spill, files.replacing(TRAIN, TEST) as drafts:
         rows = read_rows(cleaned.clean(source.batches(), CLEANING, kinds), spill, settings)
         looked_at = (data.target, settings.prepare.column, *(data.key or ()))
@@ -310,6 +323,7 @@ def main() -> None:
         sides = choose_sides(rows, spill, settings)
         gaps = rows.gaps if sides.all() else find_gaps(spill, sides, rows.gaps)
         schema = tables.marked(rows.schema, gaps, source.zeros)
+        schema = schema if source.is_csv else schema.with_metadata(tables.PARQUET)
         splits_of = [tables.RowGroups(draft, schema) for draft in drafts]
         with splits_of[0] as train, splits_of[1] as test:
             for batch, part in _with(sides, progress.rows(spill, "write the splits", len(sides))):

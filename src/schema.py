@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
+from tqdm import tqdm
 
-from src.cleaning import CLEANING, READ_AS
+from src.cleaning import CLEANING
 from src.shared import cleaned, errors, files, findings, params, progress, raw, tables
-from src.shared.findings import Finding
-from src.shared.params import Params
 from src.shared.paths import SCHEMA
 from src.shared.spill import Spill, spilled
 
@@ -78,22 +77,11 @@ def read_column(spill: Spill, name: str) -> pd.Series:
     return tables.to_frame(table.cast(tables.marked(table.schema, gaps, {})))[name]
 
 
-def find_odd(spill: Spill, names: Iterable[str], settings: Params) -> list[Finding]:
-    """Look for what is odd in each column; see `findings.find`."""
-    target = read_column(spill, settings.data.target)
-    found: list[Finding] = []
-    for name in names:
-        columns = [read_column(spill, name)] if name != target.name else []
-        both = pd.concat([*columns, target], axis="columns")
-        found += [one for one in findings.find(both, settings, inferred=True) if one.column == name]
-    return found
-
-
 def main() -> None:
     """Write data/schema.yaml; an earlier one is kept as data/schema.old.yaml."""
     settings = params.load()
     data, path = settings.data, Path(settings.data.raw)
-    source = raw.find(data, cleaned.as_read({}, READ_AS))
+    source = raw.find(data, raw.as_read({}))
     with spilled(SPILL) as spill, files.replacing(SCHEMA) as (draft,):
         batches = cleaned.clean(source.batches(), CLEANING, {})
         for batch in progress.rows(batches, "read the raw table"):
@@ -109,7 +97,10 @@ def main() -> None:
             old = SCHEMA.with_name("schema.old.yaml")
             shutil.copyfile(SCHEMA, old)
             print(f"{SCHEMA.as_posix()}: the earlier one is now {old.as_posix()}")
-        odd = find_odd(spill, names, settings)
+        sample, odd = findings.sample_rows(read_column(spill, data.target), settings), []
+        for name in tqdm(names, "look at the columns", unit=" columns", delay=2, disable=None):
+            column = read_column(spill, name)
+            odd += findings.find_in(column, sample, settings, inferred=True)
     if odd:
         print(findings.told(odd, settings))
     print(f"{SCHEMA.as_posix()}: {len(names)} columns; please review it")

@@ -36,8 +36,9 @@ class Split:
     """A way to split.
 
     Attributes:
-        choose: returns which rows are for the test, one boolean a row. It takes the table, a hash
-            for each of its rows, and params.yaml.
+        choose: returns which rows are for the test, one boolean a row. It takes the table (all
+            rows, but only the columns of data.target, prepare.column and data.key), a hash for
+            each of its rows, and params.yaml.
         fold: yields for each fold the numbers of the rows to fit on and of those to score on. It
             takes the train split and params.yaml.
         needs: what decides: "target" (its classes), "column" for the column that prepare.column
@@ -85,7 +86,7 @@ def choose_test(table: pa.Table, hashes: Hashes, settings: Params) -> Mask:
     """Choose the rows of the test split.
 
     Args:
-        table: at least two rows.
+        table: at least two rows; the target, prepare.column and the key.
         hashes: a number for each row; in a split by groups the same for all rows of a group.
         settings: the sections task, data and prepare.
 

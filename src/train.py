@@ -14,10 +14,23 @@ from sklearn.pipeline import Pipeline
 from tqdm import tqdm
 
 from src import features, splits
-from src.shared import cluster, errors, fields, files, params, reference, search, sidecar, tables
+from src.shared import (
+    cluster,
+    distributed,
+    errors,
+    fields,
+    files,
+    params,
+    reference,
+    sample,
+    search,
+    sidecar,
+    tables,
+)
 from src.shared.errors import UserError
-from src.shared.estimators import distributions, make_estimator, paths, told
+from src.shared.estimators import distributions, make_estimator, paths, require_classes, told
 from src.shared.fields import Format
+from src.shared.hashes import Mask
 from src.shared.measure import Predictions, headline, predict, six_digits
 from src.shared.model import answers, versions
 from src.shared.params import Data, Params, Train
@@ -61,7 +74,18 @@ def cross_validate(
         joblib.delayed(score_fold)(model, frame, target, *fold, task, positive) for fold in folds
     )
     desc = "cross-validation of the search" if searching else "cross-validation"
-    ran = list(tqdm(running, total=len(folds), desc=desc, disable=None))
+    return by_metric(tqdm(running, total=len(folds), desc=desc, disable=None))
+
+
+def by_metric(
+    folds: Iterable[tuple[dict[str, float], Predictions]],
+) -> tuple[dict[str, list[float]], list[Predictions]]:
+    """Return for each metric its value in each fold, and what was said of the rows of each.
+
+    Args:
+        folds: the metrics of each fold, of which it may lack some, and the predictions.
+    """
+    ran = list(folds)
     found = [values for values, _ in ran]
     names = dict.fromkeys(name for fold in found for name in fold)
     scores = {name: [fold.get(name, math.nan) for fold in found] for name in names}
@@ -96,13 +120,7 @@ def score_fold(
         UserError: the rows to fit on lack a class.
     """
     if task != "regression":
-        lacking = set(target) - set(target.iloc[learned])
-        if lacking:
-            raise UserError(
-                "train: the training rows of a fold have none of the class "
-                f"{', '.join(sorted(map(repr, lacking)))}; use fewer train.folds, another "
-                "prepare.split, or more rows of it"
-            )
+        require_classes(target, target.iloc[learned])
     fitted = fit(clone(model), frame.iloc[learned], target.iloc[learned])
     rows, actual = frame.iloc[held_out], target.iloc[held_out].to_numpy()
     predictions = predict(fitted, rows, actual, task, positive)
@@ -110,13 +128,8 @@ def score_fold(
 
 
 def fit(model: Pipeline, frame: pd.DataFrame, target: pd.Series) -> Pipeline:
-    """Fit a pipeline, and return it.
-
-    What it does to columns is learned here: only the estimator's jobs may go to a cluster.
-    """
-    with joblib.parallel_config("sequential"):
-        rows = model[:-1].fit_transform(frame, target)
-    model[-1].fit(rows, target)
+    """Fit a pipeline, its estimator where jobs run now, and return it."""
+    model[-1].fit(cluster.learn_here(model, frame, target), target)
     return model
 
 
@@ -127,6 +140,7 @@ def describe(
     settings: Params,
     artifact: Artifact,
     held_out: list[Predictions],
+    rows: list[int],
 ) -> Sidecar:
     """Describe a fitted model for those who load it.
 
@@ -137,6 +151,7 @@ def describe(
         settings: the sections task, data, train and monitor.
         artifact: the file that the model is in.
         held_out: what was said of the rows of each fold.
+        rows: how many rows it was trained on, and of how many.
     """
     group = settings.prepare.column if splits.find(settings).grouped else None
     independent = frame[group].nunique() if group else len(frame)
@@ -157,11 +172,12 @@ def describe(
             *settings.data.drop,
             *settings.train.leave_out,
         ],
-        form=written(settings.data),
+        form=written(settings.data, is_csv=tables.is_from_csv(TRAIN)),
         data={TRAIN.as_posix(): files.sha256(TRAIN)},
         model=artifact,
         unrecorded=settings.monitor.leave_out,
         reference=reference.describe(frame, names, held_out, independent),
+        rows=rows,
     )
 
 
@@ -171,9 +187,9 @@ def packages(train: Train) -> list[str]:
     return list(dict.fromkeys(["scikit-learn", "numpy", "pandas", "joblib", *made_of]))
 
 
-def written(data: Data) -> Format:
+def written(data: Data, *, is_csv: bool) -> Format:
     """Return how the fields of the raw table are written, so that others are read like them."""
-    always = fields.MISSING if data.raw.endswith(".csv") else {""}
+    always = fields.MISSING if is_csv else {""}
     missing = sorted(always | {str(text).strip(fields.BLANKS) for text in data.missing})
     return Format(data.separator, data.decimal, missing=tuple(missing))
 
@@ -254,6 +270,35 @@ def _dependencies(stage: dict[str, Any]) -> set[Path]:
     return {Path(one if isinstance(one, str) else next(iter(one))) for one in stage.get("deps", [])}
 
 
+def read_rows(settings: Params) -> tuple[pd.DataFrame, Mask]:
+    """Read the rows of the train split that this process learns from.
+
+    Args:
+        settings: the sections task, data, prepare and train.
+
+    Returns:
+        The rows, and which of the split's are trained on. These are more where workers train on
+        them: then this process learns from a sample what the pipeline does to columns.
+
+    Raises:
+        UserError: the split cannot be read, or `train.distributed` is not possible.
+    """
+    train = settings.train
+    if train.distributed:
+        distributed.require(settings)
+    file = sample.opened(TRAIN, *filter(None, [settings.data.target, settings.prepare.column]))
+    chosen = sample.choose(file, train.rows, settings)
+    if train.rows:
+        print(f"{chosen.sum():,} of {len(chosen):,} rows to train on, drawn by their hash")
+    here = chosen
+    if train.distributed:
+        here = chosen & sample.choose(file, distributed.SAMPLE, settings)
+        print(f"what is done to columns is learned from {here.sum():,} rows of {chosen.sum():,}")
+    if said := sample.warning(file, int(here.sum())):
+        print(said, file=sys.stderr)
+    return sample.read(file, here), chosen
+
+
 def main() -> None:
     """Read the train split, write the model, its sidecar and what DVCLive records."""
     settings = params.load()
@@ -261,7 +306,7 @@ def main() -> None:
     verdict = files.read_json(VALIDATION, "run `dvc repro`")
     if not (isinstance(verdict, dict) and verdict.get("passed") is True):
         raise UserError(f"{VALIDATION.as_posix()}: the data did not pass; run `dvc repro`")
-    frame = tables.read_split(TRAIN, *filter(None, [data.target, settings.prepare.column]))
+    frame, chosen = read_rows(settings)
     for name in train.leave_out:
         tables.require_column(name, frame.columns, TRAIN, "train.leave_out")
     for name in set(settings.monitor.leave_out) - set(data.drop):
@@ -281,9 +326,13 @@ def main() -> None:
         raise UserError(f"{TRAIN.as_posix()}: has no column left to learn from")
     model = features.build_pipeline(described, estimator)
     try:
-        with cluster.joined(packages(train), own), search.running(estimator):
-            scores, held_out = cross_validate(model, frame, settings)
-            fit(model, frame, frame[data.target])
+        with cluster.joined(packages(train), own) as client, search.running(estimator):
+            if train.distributed:
+                ran = distributed.train(client, model, frame, chosen, settings)
+                scores, held_out = by_metric(ran)
+            else:
+                scores, held_out = cross_validate(model, frame, settings)
+                fit(model, frame, frame[data.target])
     except UserError:
         raise
     except Exception as error:  # whatever an estimator raises for a wrong argument
@@ -292,7 +341,8 @@ def main() -> None:
     with files.replacing(MODEL, SIDECAR, TRAINING) as (model_draft, sidecar_draft, records_draft):
         joblib.dump(model, model_draft)
         artifact = Artifact(MODEL.name, files.sha256(model_draft))
-        known = describe(model, frame, described, settings, artifact, held_out)
+        rows = [int(chosen.sum()), len(chosen)]
+        known = describe(model, frame, described, settings, artifact, held_out, rows)
         sidecar.write(sidecar_draft, known)
         record(records_draft, settings, scores, tried)
         search.write(records_draft, tried)

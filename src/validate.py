@@ -1,6 +1,6 @@
 """Stage 2: check both splits against the schema, and for what a schema cannot say.
 
-The splits may be larger than memory: a column of both is read at a time.
+The splits may be larger than memory: a few columns of both are read at a time.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 # What is checked, where a remedy is known.
 HAS_VALUES, NOT_CONSTANT = "has values", "is not constant"
 TARGET_MISSING, EVERY_CLASS = "target is not missing", "every class in both splits"
+
+# Rows times columns that are read at once: 80 MB of float64.
+CELLS = 10_000_000
 
 # The gap that chance makes, from which on drift cannot be seen.
 BLIND = 0.5
@@ -215,8 +218,18 @@ def feature_names(names: Iterable[str], settings: Params) -> list[str]:
     return [name for name in names if name not in roles]
 
 
+def columns_of(train: Split, test: Split) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Read as many columns of both splits at a time as `CELLS` allows, at least one."""
+    size = max(1, CELLS // (len(train) + len(test) + 1))
+    with tqdm(train.names, "validate", unit=" columns", delay=1, disable=None) as bar:
+        for start in range(0, len(train.names), size):
+            names = train.names[start : start + size]
+            yield train.columns(*names), test.columns(*names)
+            bar.update(len(names))
+
+
 def check(train: Split, test: Split, schema: "DataFrameSchema", settings: Params) -> Found:
-    """Check both splits, a column at a time.
+    """Check both splits, a few columns at a time.
 
     Args:
         train: the train split.
@@ -227,35 +240,34 @@ def check(train: Split, test: Split, schema: "DataFrameSchema", settings: Params
     Returns:
         All that was found. Every figure is of all rows, but for `findings.sample_rows`.
     """
-    splits_of = {"train": train, "test": test}
     features, target = feature_names(train.names, settings), settings.data.target
     group = settings.prepare.column if splits.find(settings).grouped else None
     rows = (train[group].nunique(), test[group].nunique()) if group else (len(train), len(test))
     sample = findings.sample_rows(pd.concat([train[target], test[target]]), settings)
-    hashes = FeatureHashes(len(train), len(test))
-    repeats = settings.prepare.duplicates == "keep"  # as they should be
-    found = Found(list(check_sizes(len(train), len(test), settings)))
-    for name, split in splits_of.items():
-        found.violations += table_violations(schema, split, name)
-    for column in tqdm(train.names, "validate", unit=" columns", delay=1, disable=None):
-        one, other = train[column], test[column]
-        for values, (name, split) in zip((one, other), splits_of.items(), strict=True):
-            found.violations += column_violations(schema, values, split, name)
-            found.violations += check_finite(values, name)
-        both = pd.concat([one, other], ignore_index=True)
-        found.warnings += findings.find_in(both, sample, settings)
-        if column in features:
-            if not repeats:
+    hashes, found = FeatureHashes(len(train), len(test)), Found()
+    of_train = table_violations(schema, train, "train")
+    of_test = table_violations(schema, test, "test")
+    found.violations += check_sizes(len(train), len(test), settings)
+    for one, other in columns_of(train, test):
+        of_train += column_violations(schema, one, train, "train")
+        of_test += column_violations(schema, other, test, "test")
+        for name in map(str, one):
+            pair = one[name], other[name]
+            both = pd.concat(pair, ignore_index=True)
+            found.warnings += findings.find_in(both, sample, settings)
+            found.violations += [*check_finite(pair[0], "train"), *check_finite(pair[1], "test")]
+            if name == target:
+                found.violations += check_target(*pair, settings)
+            if name in features:
+                found.violations += check_feature(pair[0])
+                found.gaps += measure_gaps(*pair, rows, len(features), settings)
                 hashes.add(both)
-            found.violations += check_feature(one)
-            found.gaps += measure_gaps(one, other, rows, len(features), settings)
-        elif column == target:
-            found.violations += check_target(one, other, settings)
     found.violations += drifts(found.gaps, len(test))
-    if not repeats:
+    if settings.prepare.duplicates != "keep":  # else repeats are as they should be
         repeated, alike = overlap(train, test, hashes)
         found.violations += repeated
         found.warnings += alike
+    found.violations[:0] = [*of_train, *of_test]
     return found
 
 

@@ -115,6 +115,8 @@ def settings_of(task: str = "binary", **sections: dict[str, Any]) -> dict[str, A
             "folds": 3,
             "seed": 1,
             "leave_out": [],
+            "rows": None,
+            "distributed": False,
         },
         "evaluate": {
             "resamples": 100,

@@ -52,7 +52,7 @@ class Window:
         end: when it ends; that moment is the next one's.
         rows: how many the model that is here answered.
         all_rows: how many any model answered.
-        judged: whether `rows` are enough.
+        judged: whether enough of `rows` are distinct.
         gaps: how far each column lies from training, where they are enough.
         metrics: what the answers were worth, where enough of them have a label.
         findings: what is wrong.
@@ -142,11 +142,12 @@ def judge(
     for at, start in enumerate(starts):
         asked = in_window(record.asked, start, length)
         rows = len(asked.times) if asked else 0
-        window = Window(start, start + length, rows, counts[at], rows >= limits.min_rows)
-        if asked and window.judged:
-            asked = once(asked)
-            said = reference.output(asked.said)
-            window.gaps = list(compare(asked.frame, said, known, limits, schema))
+        distinct = once(asked) if asked else None
+        enough = distinct is not None and len(distinct.times) >= limits.min_rows
+        window = Window(start, start + length, rows, counts[at], enough)
+        if distinct and enough:
+            said = reference.output(distinct.said)
+            window.gaps = list(compare(distinct.frame, said, known, limits, schema))
             window.findings += map(finding, beyond_chance(window.gaps))
         window.findings += refusals(record, start, limits)
         window.findings += volume(counts, at, limits)

@@ -87,8 +87,10 @@ def find(source: str) -> Found:
     """
     with _remote(source):
         system, path = fsspec.core.url_to_fs(source)
-        names = sorted(system.find(path)) if system.isdir(path) else [path]
-        paths = [name for name in names if name.lower().endswith((".csv", ".parquet"))]
+        paths = [path] if path.lower().endswith(raw.SUFFIXES) else []
+        if system.isdir(path):
+            inside, folder = sorted(system.find(path)), f"{path.rstrip('/')}/"
+            paths = [name for name in inside if raw.is_table(name.removeprefix(folder))]
         if not paths or not system.exists(paths[0]):
             raise UserError(f"{source}: no .csv or .parquet file there")
         return Found(system, paths, [system.size(name) for name in paths])
@@ -153,7 +155,7 @@ def read(found: Found, known: Sidecar, progress: Callable[[int], Any]) -> Iterat
     Raises:
         UserError: a file cannot be read, lacks a feature or has no rows.
     """
-    kinds: dict[str, Kind | None] = dict(raw.read_kinds()) if known.key and SCHEMA.exists() else {}
+    kinds = raw.schema_kinds() if known.key and SCHEMA.exists() else {}
     wanted = {one.name: KINDS[one.kind] for one in known.features}
     wanted = {name: kinds.get(name) or "text" for name in known.key} | wanted
     for path in found.paths:

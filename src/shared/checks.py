@@ -105,47 +105,50 @@ def table_violations(schema: "DataFrameSchema", table: Split, split: str) -> lis
 
 
 def column_violations(
-    schema: "DataFrameSchema", column: pd.Series, table: Split, split: str
+    schema: "DataFrameSchema", frame: pd.DataFrame, table: Split, split: str
 ) -> list[Violation]:
-    """Check one column of a split against the schema, all of its checks.
+    """Check some columns of a split against the schema, all of their checks.
 
     A type need not be the schema's to the letter: `str` holds for text whatever pandas keeps it in,
     `int64` for whole numbers of which some are missing.
 
     Args:
         schema: data/schema.yaml.
-        column: all its rows.
+        frame: the columns, all their rows.
         table: the split, for the columns by which a check groups the rows, if one does.
         split: its name.
     """
     from pandera.pandas import DataFrameSchema
 
-    name, own = str(column.name), str(column.dtype)
+    own = {str(name): str(dtype) for name, dtype in frame.dtypes.items()}
     wanted = {
         key: one
         for key, one in schema.columns.items()
-        if (re.match(key, name) if one.regex else key == name)
+        if (any(re.match(key, name) for name in own) if one.regex else key in own)
+    }
+    alike = {
+        name: {"dtype": own[name]}
+        for name, one in wanted.items()
+        if name in own and kind_of(own[name]) == kind_of(str(one.dtype)) is not None
     }
     part = DataFrameSchema(wanted, dtype=schema.dtype, coerce=schema.coerce)
-    if name in wanted and kind_of(own) == kind_of(str(wanted[name].dtype)) is not None:
-        part = part.update_columns({name: {"dtype": own}})
     groups = {
         group
         for one in wanted.values()
         for check in one.checks
         for group in ([check.groupby] if isinstance(check.groupby, str) else check.groupby or ())
     }
-    frame = column.to_frame()
-    if groups:
-        frame = frame.join(table.columns(*groups - {name}))
-    return _violations(part, frame, split)
+    if others := groups - own.keys():
+        frame = frame.join(table.columns(*others))
+    return _violations(part.update_columns(alike), frame, split)
 
 
 def _violations(schema: "DataFrameSchema", frame: pd.DataFrame, split: str) -> list[Violation]:
     from pandera.errors import SchemaErrors
 
     try:
-        schema.validate(frame, lazy=True, inplace=True)
+        # In place of a copy of all values, which takes longer than the checks.
+        schema.validate(frame.copy(deep=False), lazy=True, inplace=True)
     except SchemaErrors as errors:
         return [_violation(error, frame, split) for error in errors.schema_errors]
     return []
@@ -167,10 +170,12 @@ def _violation(error: "SchemaError", frame: pd.DataFrame, split: str) -> Violati
     if rows >= CASES and column and isinstance(passed := error.check_output, pd.Series):
         values = frame.loc[passed.index[~passed.astype(bool)], column]  # all of them
         rows = len(values)
-    if check == "multiple_fields_uniqueness":
-        column = ", ".join(dict.fromkeys(cases["column"]))
     if not column:
         values = values.map(str)  # what a row holds in several columns
+    if values.head(CASES).nunique() > SHOWN:
+        values = values.head(CASES)
+    if check == "multiple_fields_uniqueness":
+        column = ", ".join(dict.fromkeys(cases["column"]))
     return Violation(split, column, check, rows, listed(list(values.unique())))
 
 

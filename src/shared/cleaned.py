@@ -1,6 +1,6 @@
 """Cleaning batch by batch: the owner's functions of a DataFrame, held to what batches need."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,16 +21,6 @@ TRIED = 1000  # rows of the first batch that are also cleaned in parts
 Functions = Sequence[Callable[["pd.DataFrame"], "pd.DataFrame"]]
 
 
-def as_read(kinds: Kinds, types: Mapping[str, str]) -> Kinds:
-    """Return what columns hold before they are cleaned.
-
-    Args:
-        kinds: what they hold afterwards.
-        types: `READ_AS` of src/cleaning.py.
-    """
-    return {**kinds, **{name: columns.kind_of(one) for name, one in types.items()}}
-
-
 def clean(
     batches: Iterator[pa.RecordBatch], functions: Functions, kinds: Kinds
 ) -> Iterator[pa.RecordBatch]:
@@ -49,7 +39,7 @@ def clean(
     if not functions:
         yield from batches
         return
-    start, wanted, names = 0, dict(kinds), None
+    start, kept, wanted, names = 0, 0, dict(kinds), None
     for batch in batches:
         cleaned = _clean(batch, start, functions, wanted)
         if names is None:
@@ -63,7 +53,10 @@ def clean(
                 f"({tables.listed(names)[:200]}); the columns must not depend on the rows"
             )
         start += len(batch)
+        kept += len(cleaned)
         yield cleaned
+    if kept < start:
+        print(f"{start - kept} rows are left out by {WHERE}")
 
 
 def _clean(batch: pa.RecordBatch, start: int, functions: Functions, kinds: Kinds) -> pa.RecordBatch:
@@ -106,6 +99,8 @@ def _turned(column: "pd.Series", found: Kind, kind: Kind) -> pa.Array | None:
         if values.null_count == len(values):
             return pa.nulls(len(values), TYPES[kind])
         if found == "text":
+            if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+                return None  # objects of another kind
             values = columns.clean(values.cast(pa.string()), {""})
         elif found == "number":
             values = columns.without_nan(values.cast(pa.float64()))

@@ -6,9 +6,12 @@ disk: what is the project's own is sent as code, not as the name of a module.
 
 import _thread
 import asyncio
+import contextlib
 import logging
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import joblib
+import pandas as pd
+from sklearn.pipeline import Pipeline
 
 from src.shared.errors import UserError
 
@@ -46,13 +51,13 @@ def joined(packages: Iterable[str], own: Iterable[Path] = ()) -> Iterator[Any]:
         return
     packages = list(dict.fromkeys([*CARRIERS, *packages]))
     modules = {"src", *(path.parts[0].removesuffix(".py") for path in own)}
-    problems: list[str] = []  # whatever is wrong beside this thread, which would wait for ever
+    problems: list[str] = []
 
     def stop(problem: str) -> None:
         problems.append(problem)
-        _thread.interrupt_main()
+        _interrupt()
 
-    with _quiet(), _connected(address) as client:
+    with _quiet(), _interruptible(), _connected(address) as client:
         require_versions(client.get_versions(packages=packages), packages)
         client.loop.add_callback(_watch, client, stop)
         try:
@@ -70,6 +75,72 @@ def joined(packages: Iterable[str], own: Iterable[Path] = ()) -> Iterator[Any]:
             )
         if problems:
             raise UserError(f"{ADDRESS}: {address}: {problems[0]}")
+
+
+def learn_here(model: Pipeline, frame: pd.DataFrame, target: pd.Series) -> Any:
+    """Fit all steps of a pipeline but the last, in this process, wherever other jobs go.
+
+    To send the columns away and fetch them back takes longer than to scale them.
+
+    Returns:
+        The rows as the last step takes them, shape (rows, features).
+    """
+    with joblib.parallel_config("sequential"):
+        return model[:-1].fit_transform(frame, target)
+
+
+class WorkerLostError(Exception):
+    """A worker died, and with it what only it had."""
+
+
+@contextmanager
+def keeping(client: Any, workers: Iterable[str]) -> Iterator[None]:
+    """Stop what runs when one of these workers is gone: others may wait for it for ever.
+
+    Raises:
+        WorkerLostError: it is.
+    """
+    over, lost = False, set[str]()
+
+    async def look() -> None:
+        while not (over or lost):
+            await asyncio.sleep(0.5)
+            with contextlib.suppress(OSError):  # the scheduler is gone, which others say
+                there = await client.scheduler.identity(n_workers=-1)
+                lost.update(set(workers) - set(there["workers"]))
+        if not over:
+            _interrupt()
+
+    client.loop.add_callback(look)
+    try:
+        yield
+    except (KeyboardInterrupt, Exception) as error:
+        over = True
+        if not lost and client.status == "running" and isinstance(error, Exception):
+            lost.update(set(workers) - set(client.scheduler_info(n_workers=-1)["workers"]))
+        if not lost:
+            raise
+        raise WorkerLostError(f"lost {len(lost)} of {len(list(workers))} workers") from None
+    finally:
+        over = True
+
+
+def _interrupt() -> None:
+    """Interrupt the main thread, which waits for what will not come."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:
+        _thread.interrupt_main()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let the main thread be interrupted, though whoever started it may ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

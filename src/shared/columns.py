@@ -1,9 +1,12 @@
 """Whole columns as values, with Arrow: by the patterns of fields.py, thousands of times as fast."""
 
+import contextlib
 import itertools
+import re
 from array import array
 from collections.abc import Collection
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
@@ -129,6 +132,17 @@ def count(texts: pa.ChunkedArray, pattern: str) -> int:
     return pa.compute.sum(_matches(texts, pattern)).as_py() or 0
 
 
+def count_leading_zeros(texts: pa.Array) -> int:
+    """Count the texts that `fields.LEADING_ZERO` matches, in a fifth of the time of `count`."""
+    ends = np.frombuffer(texts.buffers()[1], np.int32, len(texts) + 1, texts.offset * 4)
+    signs = np.frombuffer(texts.buffers()[2] or b"", np.uint8)
+    starts = ends[:-1][np.diff(ends) > 1]
+    first, second = signs[starts], signs[starts + 1]
+    zero, signed = ord("0"), (first == ord("+")) | (first == ord("-"))
+    likely = np.where(signed, second == zero, (first == zero) & (second != ord(".")))
+    return count(texts, fields.LEADING_ZERO) if likely.any() else 0
+
+
 def _matches(texts: pa.ChunkedArray, pattern: str) -> pa.ChunkedArray:
     return pa.compute.match_substring_regex(texts, f"^({pattern})$")
 
@@ -155,10 +169,18 @@ def from_text(
         return clean(texts, missing)
     turn = {"whole": _wholes, "number": _numbers, "boolean": _booleans, "date": _dates}[kind]
     point = decimal if kind in ("whole", "number") else "."
-    try:  # most columns need no cleaning, which takes longer than this
+    # Most columns need no cleaning, and many no look for missing values: each takes longer than
+    # the rest. A text that stands for one is no number, but for NaN; if it is, such as -999, look.
+    if kind == "number" and not any(map(_is_finite, missing)):
+        with contextlib.suppress(pa.ArrowInvalid):
+            return _numbers(_with_point(texts, point))
+    with contextlib.suppress(pa.ArrowInvalid):
         return turn(_with_point(_without(texts, missing), point))
-    except pa.ArrowInvalid:
-        return turn(_with_point(clean(texts, missing), point))
+    return turn(_with_point(clean(texts, missing), point))
+
+
+def _is_finite(text: str) -> bool:
+    return re.fullmatch(fields.NUMBER, text) is not None and "n" not in text.lower()
 
 
 def _with_point(texts: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray:

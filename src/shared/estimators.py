@@ -8,7 +8,7 @@ arguments it may also name a function, such as numpy.log1p.
 import importlib
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import packages_distributions
 from typing import Any
 
@@ -160,6 +160,24 @@ def _is_callable(path: str) -> bool:
         return callable(_import(path, ""))
     except UserError:
         return False
+
+
+def require_classes(labels: Iterable[Any], learned: Iterable[Any]) -> None:
+    """Check that the rows that a fold is fitted on have every class.
+
+    Args:
+        labels: of all rows, or each class once.
+        learned: of the rows to fit on, or each class once.
+
+    Raises:
+        UserError: they lack one.
+    """
+    if lacking := set(labels) - set(learned):
+        raise UserError(
+            "train: the training rows of a fold have none of the class "
+            f"{', '.join(sorted(map(repr, lacking)))}; use fewer train.folds, another "
+            "prepare.split, or more rows of it"
+        )
 
 
 def told(error: Exception) -> str:

@@ -113,9 +113,22 @@ def sha256(path: Path) -> str:
 
 
 def md5(path: Path) -> str:
-    """Hash a file's content as DVC does, as 32 hexadecimal digits."""
+    """Hash a file's content, or all files of a folder, as DVC does: as 32 hexadecimal digits.
+
+    That of a folder ends with ".dir".
+    """
+    if path.is_dir():
+        return f"{hashlib.md5(_listing(path), usedforsecurity=False).hexdigest()}.dir"
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _listing(folder: Path) -> bytes:
+    """List a folder's files with their hashes, to the byte as DVC keeps it in its cache."""
+    names = sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+    )
+    return json.dumps([{"md5": md5(folder / name), "relpath": name} for name in names]).encode()
 
 
 def cached(md5: str) -> Path:
@@ -146,7 +159,7 @@ def require_recorded(path: Path, record: Path, remedy: str) -> None:
     """Check that a file is the one that DVC has recorded in Git, before it is trusted.
 
     Args:
-        path: the file, from the project's root.
+        path: the file or the folder, from the project's root.
         record: dvc.lock, or the .dvc file beside the file. Where there is none, as in an image or
             before DVC has run, there is nothing to compare with.
         remedy: what the user can do when it is another file.
@@ -160,6 +173,22 @@ def require_recorded(path: Path, record: Path, remedy: str) -> None:
     if md5(path) == wanted:
         return
     kept = cached(wanted)
-    if kept.is_file() and md5(kept) != wanted:  # DVC would take the file from there again
-        remedy = f"remove {kept.as_posix()}, then {remedy}"
-    raise UserError(f"{path.as_posix()}: not the file that {record.as_posix()} names; {remedy}")
+    # DVC would take the file from there again.
+    if damaged := [one for one in (kept, *_members(kept)) if one.is_file() and not _is_own(one)]:
+        remedy = f"remove {' and '.join(one.as_posix() for one in damaged[:3])}, then {remedy}"
+    what = "folder" if path.is_dir() else "file"
+    raise UserError(f"{path.as_posix()}: not the {what} that {record.as_posix()} names; {remedy}")
+
+
+def _is_own(kept: Path) -> bool:
+    """Tell whether a file of the cache holds what its name says."""
+    return f"{kept.parent.name}{kept.name}".removesuffix(".dir") == md5(kept)
+
+
+def _members(kept: Path) -> list[Path]:
+    """Return where the cache has the files of a folder, if it has the list of them."""
+    try:
+        listing = json.loads(kept.read_bytes()) if kept.suffix == ".dir" else []
+        return [cached(one["md5"]) for one in listing]
+    except (OSError, ValueError, TypeError, KeyError):
+        return []

@@ -89,30 +89,16 @@ class Sample:
     classes: bool
 
 
-def find(frame: pd.DataFrame, settings: Params, *, inferred: bool = False) -> list[Finding]:
-    """Look for what is odd in each column that nobody has accepted.
-
-    Args:
-        frame: the raw table or a split, as `tables.to_frame` gives it.
-        settings: the sections task, data, prepare and validate, and train.leave_out.
-        inferred: whether the types were inferred, so that nobody has yet seen which are text.
-    """
-    sample = sample_rows(frame[settings.data.target], settings)
-    names = map(str, frame.columns)
-    columns = [find_in(frame[name], sample, settings, inferred=inferred) for name in names]
-    return [one for found in columns for one in found]
-
-
 def find_in(
     column: pd.Series, sample: Sample | None, settings: Params, *, inferred: bool = False
 ) -> list[Finding]:
-    """Look for what is odd in one column; as `find`, of which no more than a column is held.
+    """Look for what is odd in a column, unless somebody has accepted it.
 
     Args:
-        column: all its rows.
+        column: all its rows, as `tables.to_frame` gives them.
         sample: what `sample_rows` gave for the target.
-        settings: as for `find`.
-        inferred: as for `find`.
+        settings: the sections task, data, prepare and validate, and train.leave_out.
+        inferred: whether the types were inferred, so that nobody has yet seen which are text.
     """
     name, target, classes = str(column.name), settings.data.target, settings.task != "regression"
     if len(column) < FEWEST or name in settings.validate.accept:

@@ -40,11 +40,15 @@ class EncodedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             rows: the features, shape (rows, features).
             labels: the class of each row, shape (rows,).
         """
+        self.estimator_ = clone(self.estimator).fit(rows, self.encode(labels))
+        return self
+
+    def encode(self, labels: Any) -> np.ndarray:
+        """Learn the classes from labels, and return the number of each label, shape (rows,)."""
         known = sorted(set(labels), key=lambda label: (label == self.positive, label))
         codes = {label: code for code, label in enumerate(known)}
         self.classes_ = np.array(known, dtype=np.asarray(labels).dtype)
-        self.estimator_ = clone(self.estimator).fit(rows, np.array([codes[one] for one in labels]))
-        return self
+        return np.array([codes[one] for one in labels])
 
     def predict(self, rows: Any) -> Any:
         """Return the class of each row, shape (rows,)."""

@@ -33,7 +33,11 @@ class Data(Section, frozen=True, kw_only=True):
     """Where the raw table is and what its columns mean."""
 
     raw: Annotated[
-        str, Meta(pattern=r"\.(csv|parquet)$", description="the path of a .csv or .parquet file")
+        str,
+        Meta(
+            pattern=r"\.(csv|parquet)$|^([^\\]*/)?[^./\\]+$",
+            description="the path of a .csv or .parquet file, or of a folder without a dot",
+        ),
     ]
     target: Annotated[str, Meta(min_length=1, description="the name of a column")]
     positive: Annotated[
@@ -118,6 +122,10 @@ class Train(Section, frozen=True, kw_only=True):
     leave_out: Annotated[
         list[Text], Meta(description="a list of columns that are kept, but are no features")
     ]
+    rows: Annotated[
+        Count | None, Meta(description="how many rows to train on at most, or null for all")
+    ]
+    distributed: Annotated[bool, Meta(description="true or false")]
 
 
 class Bins(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -15,6 +15,7 @@ import pyarrow.compute
 import pyarrow.csv
 import pyarrow.parquet
 
+from src import cleaning
 from src.shared import columns, fields, lines, tables, unreadable
 from src.shared.columns import TYPES
 from src.shared.errors import UserError
@@ -120,10 +121,15 @@ class Raw:
             is_first = True
             for batch in _readable(file, read(file, self.kinds, self.form, self.seen.zeros)):
                 self.seen.look(batch, is_first)
-                is_first = False
+                is_first = is_first and not len(batch)
                 yield batch
         if not self.seen.rows:
             raise UserError(f"{self.path.as_posix()}: has a header but no rows")
+
+    @property
+    def is_csv(self) -> bool:
+        """Whether its files are CSV files; else they are Parquet files."""
+        return self.files[0].is_csv
 
     @property
     def zeros(self) -> dict[str, str]:
@@ -208,19 +214,19 @@ def paths_of(path: Path) -> list[Path]:
         if path.suffix not in SUFFIXES:
             raise UserError(f"{path.as_posix()}: not a .csv or .parquet file (set data.raw)")
         return [path]
-    inside = [one.relative_to(path) for one in path.rglob("*")]
-    names = sorted(
-        one.as_posix()
-        for one in inside
-        if one.suffix.lower() in SUFFIXES
-        and not any(part.startswith((".", "_")) for part in one.parts)
-        and (path / one).is_file()
-    )
+    inside = (one.relative_to(path).as_posix() for one in path.rglob("*") if one.is_file())
+    names = sorted(filter(is_table, inside))
     if not names:
         raise UserError(f"{path.as_posix()}: no .csv or .parquet file in this folder")
     if len({name.lower().endswith(".csv") for name in names}) > 1:
         raise UserError(f"{path.as_posix()}: has .csv and .parquet files; keep one of both kinds")
     return [path / name for name in names]
+
+
+def is_table(name: str) -> bool:
+    """Tell whether a file belongs to the table of its folder, which it is named from."""
+    hidden = any(part.startswith((".", "_")) for part in name.split("/"))
+    return name.lower().endswith(SUFFIXES) and not hidden
 
 
 def _file(path: Path, form: Format) -> File:
@@ -277,7 +283,21 @@ def _pandas_index(file: File) -> set[str]:
         return set()
 
 
-def read_kinds() -> dict[str, Kind | None]:
+def read_kinds() -> Kinds:
+    """Return what each column of the raw table holds, before anything is cleaned."""
+    return as_read(schema_kinds())
+
+
+def as_read(kinds: Kinds) -> Kinds:
+    """Return what columns hold before they are cleaned.
+
+    Args:
+        kinds: what they hold afterwards.
+    """
+    return {**kinds, **{name: columns.kind_of(one) for name, one in cleaning.READ_AS.items()}}
+
+
+def schema_kinds() -> Kinds:
     """Read from data/schema.yaml what each column holds.
 
     Returns:
@@ -373,7 +393,7 @@ def _csv_batches(
                 column = (block[name] for block in _texts(file, [name], form))
                 unreadable.refuse_column(file.path, name, kind, column, form)
             if kind in ("whole", "number"):
-                zeros[name] += columns.count(texts[name], fields.LEADING_ZERO)
+                zeros[name] += columns.count_leading_zeros(texts[name])
         yield pa.RecordBatch.from_arrays(values, list(kinds))
 
 
@@ -388,17 +408,18 @@ def _infer_csv(files: list[File], names: list[str], form: Format) -> dict[str, K
     return {name: look.kind for name, look in looks.items()}
 
 
-def _blocks(file: File, names: Iterable[str]) -> Iterator[pa.RecordBatch]:
+def _blocks(file: File, names: list[str]) -> Iterator[pa.RecordBatch]:
     """Yield some columns of a Parquet file."""
     with pa.parquet.ParquetFile(file.path) as opened:
-        yield from opened.iter_batches(ROWS, columns=list(names))
+        for block in opened.iter_batches(ROWS, columns=names):
+            yield block.select(names)  # `a` reads `a.b` as well
 
 
 def _parquet_batches(
     file: File, kinds: Mapping[str, Kind], form: Format, _: Counter[str]
 ) -> Iterator[pa.RecordBatch]:
     """Read a Parquet file, and turn each block into values."""
-    for block in _blocks(file, kinds):
+    for block in _blocks(file, list(kinds)):
         values = []
         for name, kind in kinds.items():
             again = partial(_blocks, file, [name])
@@ -412,11 +433,11 @@ def _infer_parquet(files: list[File], names: list[str], form: Format) -> dict[st
     found: dict[str, Kind] = {}
     types: dict[str, dict[Kind, Path]] = {name: {} for name in names}
     for file in files:
-        schema = pa.parquet.read_schema(file.path)
-        for name in names:
-            column = schema.field(name)
-            if kind := _kind_of(file, column):
-                types[name].setdefault(kind, file.path)
+        with _told(file.path):
+            schema = pa.parquet.read_schema(file.path)
+            for name in names:
+                if kind := _kind_of(file, schema.field(name)):
+                    types[name].setdefault(kind, file.path)
     for name, kinds in types.items():
         if set(kinds) == {"whole", "number"}:  # pandas writes whole numbers so where some lack
             kinds.pop("whole")

@@ -63,6 +63,7 @@ class Sidecar:
         model: the model's own file.
         unrecorded: the columns that are never recorded of rows to come.
         reference: sketches of what it was trained on; None for a model from before there were any.
+        rows: how many rows it was trained on, and of how many.
     """
 
     task: str
@@ -81,6 +82,7 @@ class Sidecar:
     model: Artifact
     unrecorded: list[str] = field(default_factory=list)
     reference: Reference | None = None
+    rows: list[int] = field(default_factory=list)
 
 
 def read(path: Path) -> Sidecar:

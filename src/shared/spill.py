@@ -9,13 +9,12 @@ import pyarrow.ipc
 
 from src.shared import files
 
-QUICKLY = pa.ipc.IpcWriteOptions(compression="lz4")
-
 
 class Spill:
     """Batches of one table in a file, written once, then read as often as one likes.
 
     Reading the raw files again would take several times as long: texts are turned into values once.
+    Nothing is compressed, which would save a third of the disk and take five times as long.
     """
 
     def __init__(self, path: Path) -> None:
@@ -27,7 +26,7 @@ class Spill:
         """Add rows."""
         if self._writer is None:
             self._file = pa.OSFile(str(self.path), "wb")
-            self._writer = pa.ipc.new_file(self._file, batch.schema, options=QUICKLY)
+            self._writer = pa.ipc.new_file(self._file, batch.schema)
         self._writer.write_batch(batch)
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:

@@ -27,6 +27,9 @@ ROW_GROUP, ROWS = 200_000, 100_000
 # What is noted of a column: how many numbers were written as 007.
 ZEROS = b"leading_zeros"
 
+# What is noted of a split that comes from Parquet files, in which a text such as NA is a text.
+PARQUET = {b"raw": b"parquet"}
+
 
 class Split:
     """One of the splits that `prepare` writes, of which a part is read at a time.
@@ -205,6 +208,11 @@ def marked(schema: pa.Schema, gaps: Iterable[str], zeros: Mapping[str, str]) -> 
             for field in schema
         ]
     )
+
+
+def is_from_csv(path: Path) -> bool:
+    """Tell whether the raw table of a split was written as CSV."""
+    return not PARQUET.items() <= (pa.parquet.read_schema(path).metadata or {}).items()
 
 
 def notes(schema: pa.Schema, key: bytes) -> dict[str, str]:

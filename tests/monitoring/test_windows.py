@@ -5,10 +5,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from src.monitoring.gather import Record
-from src.monitoring.windows import cut, floor, length_of, moment, refusals, volume
+from src.monitoring.gather import Asked, Record
+from src.monitoring.windows import cut, floor, length_of, moment, once, refusals, volume
+from src.shared.measure import Predictions
 from src.shared.params import Monitor
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)  # a Wednesday
@@ -72,3 +74,11 @@ def test_refused_requests_are_found_where_they_are_surely_too_many() -> None:
         rows = record_of([NOON] * (100 - refused), [NOON] * refused)
         assert bool(refusals(rows, TODAY, limits())) is found
         assert refusals(rows, TODAY - DAY, limits()) == []
+
+
+def test_a_row_that_is_asked_again_counts_once() -> None:
+    keys = pd.DataFrame({"id": ["1", "2", "1", None, None]})
+    said = Predictions(np.full(5, None), np.arange(5.0))
+    ids, times = pd.DataFrame(index=keys.index), np.arange(5).astype("datetime64[us]")
+    assert once(Asked(ids, keys, times, ids, said)).said.predicted.tolist() == [1, 2, 3, 4]
+    assert len(once(Asked(ids, keys[[]], times, ids, said)).times) == 5

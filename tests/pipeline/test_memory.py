@@ -22,12 +22,13 @@ from pathlib import Path
 from src.shared import intervals, params, tables
 tables.ROWS //= 20
 intervals.BLOCK //= 20
-main = importlib.import_module(f"src.{sys.argv[1]}").main
+stage = importlib.import_module(f"src.{sys.argv[1]}")
+stage.CELLS //= 20
 peaks = []
 for folder in sys.argv[2:]:
     os.chdir(folder)
     params.load.cache_clear()
-    assert not main()
+    assert not stage.main()
     status = Path("/proc/self/status").read_text()
     peaks.append(1024 * int(re.search(r"VmHWM:\\s+(\\d+)", status)[1]))
 print(peaks[1] - peaks[0])

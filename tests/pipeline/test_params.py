@@ -115,7 +115,7 @@ def test_wrong_value_is_refused_with_key_and_what_is_allowed(refused, key, value
         ("validation", "did you mean validate?"),
         ("data.tagret", "did you mean data.target?"),
         ("prepare.test_sise", "did you mean prepare.test_size?"),
-        ("train.jobs", "allowed: estimator, arguments, folds, seed, leave_out"),
+        ("train.jobs", "allowed: estimator, arguments, folds, seed, leave_out, rows, distributed"),
         ("gate.accuracy.mim", "did you mean gate.accuracy.min?"),
         ("zzz", f"allowed: {', '.join(params.Params.__struct_fields__)}"),
     ],

@@ -94,6 +94,8 @@ def test_all_files_of_a_folder_are_scored(scored):
     rows = rows_of_test()
     write_rows("in/a.csv", rows.head(5))
     write_rows("in/b.parquet", rows.tail(7))
+    write_rows("in/_temporary/c.csv", rows.head(2))  # hidden, as for the raw table
+    write_rows("in/._a.csv", rows.head(2))
     assert scored("in").status == 0
     scores = pd.read_parquet("out/scores.parquet")
     assert scores["file"].tolist() == ["a.csv"] * 5 + ["b.parquet"] * 7

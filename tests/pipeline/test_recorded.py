@@ -66,6 +66,26 @@ def test_cut_cache_object_is_not_trained_on(pipeline: Path) -> None:
     assert message in done.err + done.out
 
 
+def test_folder_is_compared_as_dvc_does(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(pipeline)
+    folder, record = Path("data/raw"), Path("data/raw.dvc")
+    (folder / "ü b").mkdir(parents=True)
+    for name in ("b.csv", "ü b/a.csv", "ü c.csv", ".hidden"):
+        (folder / name).write_text(name)
+    dvc(pipeline, "add", "--quiet", "data/raw")
+    assert recorded(record) == {"data/raw": md5(folder)}
+    require_recorded(folder, record, "")
+    digest = md5(folder / "b.csv")
+    for path in (folder / "b.csv", Path(f".dvc/cache/files/md5/{digest[:2]}/{digest[2:]}")):
+        path.chmod(0o644)
+        path.write_text("cut")
+    with pytest.raises(UserError, match=r"data/raw: not the folder that .*; remove \.dvc/cache/.*"):
+        require_recorded(folder, record, "pull")
+    path.unlink()
+    with pytest.raises(UserError, match=r"data/raw: not the folder that data/raw.dvc names; pull"):
+        require_recorded(folder, record, "pull")
+
+
 def test_data_that_somebody_edited_are_taken(pipeline: Path) -> None:
     """DVC records them first."""
     dvc(pipeline, "add", "--quiet", "data/raw.csv")

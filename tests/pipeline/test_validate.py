@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy.stats import ks_2samp  # type: ignore[import-untyped]
 
-from src.shared import tables
-from src.shared.checks import Violation
+from src.shared import params, tables
+from src.shared.checks import Violation, read_schema
 from src.shared.drift import chance_drift, drift
 from src.shared.params import Params, parse
 from src.shared.paths import VALIDATION
@@ -368,6 +368,29 @@ def test_all_violations_are_reported_at_once(project, run):
         "the raw data, or data/schema.yaml or the settings in params.yaml, then run "
         "`dvc repro` again\n"
     )
+
+
+def test_nothing_depends_on_how_many_columns_are_read_at_a_time(project, run, monkeypatch):
+    """All that is told of spoilt splits; `picked` groups the rows, `colour` may be anything."""
+    folder = project(prepare={"split": "group", "column": "picked"}, validate={"max_drift": 0.01})
+    assert run("prepare").status == 0
+    splits = {}
+    for name in ("train", "test"):
+        frame = pd.read_parquet(folder / f"data/prepared/{name}.parquet")
+        frame.loc[:6, "size"] = [np.inf, -1, -2, -3, -4, -5, -6]
+        frame["leak"] = (frame["ripe"] == "yes") * 1.0
+        frame["colour"] = [f"{at},5" for at in range(len(frame))]
+        frame.loc[0, "ripe"] = None
+        splits[name] = as_split(frame.drop(columns="organic"), name)
+    schema, settings = read_schema(), params.load()
+    found = []
+    for cells in (1, 500, 10_000_000):
+        monkeypatch.setattr("src.validate.CELLS", cells)
+        found.append(check(splits["train"], splits["test"], schema, settings))
+    assert found[0] == found[1] == found[2]
+    counts = {(one.column, one.check.split("(")[0]): one.rows for one in found[0].violations}
+    assert counts["size", "in_range"] == 7
+    assert {one.column for one in found[0].warnings} == {"leak", "colour"}
 
 
 def test_table_is_never_wider_than_80_columns():

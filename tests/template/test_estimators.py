@@ -32,7 +32,7 @@ assert model.predict(rows).tolist() == kept["predicted"].tolist()
 service = Service(Limits())  # answers the example of the sidecar as train did, or ends
 names = [feature.name for feature in known.features]
 body = rows[names].to_json(orient="records", date_format="iso").encode()
-columns, _ = service.checker.columns(body)
+columns = service.checker.check(body).columns
 found = service.batcher.scorer(columns)
 assert [one.get("class", one.get("value")) for one in found] == kept["predicted"].tolist()
 print(json.dumps({"classes": known.classes, "versions": list(known.versions)}))

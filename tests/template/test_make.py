@@ -1,7 +1,10 @@
 """The Makefile, with an environment of its own."""
 
 import re
+import shutil
 from pathlib import Path
+
+import pytest
 
 from tests.dvc_runs import call, dvc, git
 from tests.projects import ROOT
@@ -20,6 +23,27 @@ def test_help_lists_every_target_in_a_line() -> None:
     known = call(ROOT, "make", "--dry-run", "--print-data-base", "help").out
     targets = re.findall(r"^\.PHONY: (.*)$", known, re.MULTILINE)[0].split()
     assert {words[1] for words in listed} == set(targets) - STEPS
+
+
+@pytest.mark.parametrize(
+    ("present", "added"),
+    [
+        (["raw.csv"], "data/raw.csv"),
+        (["raw.parquet", "raw/a.csv"], "data/raw.parquet"),
+        (["raw/a.csv", "more.csv.dvc"], "data/raw"),
+        (["raw/a.csv", "raw.dvc"], None),
+        (["raw/a.csv", "raw.csv.dvc"], None),
+    ],
+)
+def test_own_data_is_tracked_a_folder_where_there_is_no_file(
+    tmp_path: Path, present: list[str], added: str | None
+) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in present:
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / name).touch()
+    said = call(tmp_path, "make", "--dry-run", "repro").out
+    assert re.findall(r"dvc add (.*) >", said) == [added] * (added is not None)
 
 
 def test_a_clone_makes_what_is_committed_and_a_second_repro_nothing(tmp_path: Path) -> None:

@@ -31,9 +31,9 @@ for path in (TRAIN, TEST):
     rows = read_split(path)
     said = model.predict(rows)
     body = rows[names].to_json(orient="records", date_format="iso", date_unit="us").encode()
-    columns, warnings = service.checker.columns(body)
-    assert not warnings.count, warnings
-    answers = service.batcher.scorer(columns)
+    checked = service.checker.check(body)
+    assert not checked.warnings.count, checked.warnings
+    answers = service.batcher.scorer(checked.columns)
     assert len(answers) == len(rows) > 20
     if known.task == "regression":
         np.testing.assert_allclose([one["value"] for one in answers], said, rtol=1e-9)
@@ -147,6 +147,24 @@ def test_features(copy: Path, grown: Path, heading: str) -> None:
     follow(copy, heading)
     assert repro(copy) == MODEL_STAGES
     check_change(copy, grown)
+
+
+def test_cleaning(copy: Path, grown: Path) -> None:
+    follow(copy, "Cleaning the raw table")
+    raw = copy / "data/raw.csv"
+    text = raw.read_text("utf-8")
+    raw.unlink()  # a link, or read-only
+    raw.write_text(text.replace("green", "GREEN", 20), encoding="utf-8")
+    call(copy, "python", "-m", "src.schema")
+    assert repro(copy) == ALL_STAGES
+    check_change(copy, grown)
+    splits = [pd.read_parquet(copy / f"data/prepared/{name}.parquet") for name in ("train", "test")]
+    rows = pd.concat(splits)
+    expected = pd.read_csv(raw)
+    assert len(rows) == (~(expected["size"] > 9)).sum() < len(expected)
+    assert "GREEN" in set(expected["colour"])
+    assert "GREEN" not in set(rows["colour"])
+    run_tests(copy, "exact and prepare", "dvc_yaml")
 
 
 def test_target(copy: Path, tmp_path: Path) -> None:

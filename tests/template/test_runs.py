@@ -110,6 +110,23 @@ def test_numbers_from_parquet(generate: Generate, table: Path, tmp_path: Path) -
     assert "gate: passed" in said
     assert "Data and pipelines are up to date" in make(project, "repro")
 
+    # The same table as a folder of files: only prepare runs, and makes the same splits.
+    for name in ("raw.parquet", "raw.parquet.dvc"):
+        (project / "data" / name).unlink()
+    rows, folder = pd.read_csv(table), project / "data/raw"
+    folder.mkdir()
+    rows[:20].to_parquet(folder / "1.parquet")
+    rows[20:].to_parquet(folder / "2.parquet")
+    settings = project / "params.yaml"
+    text = settings.read_text("utf-8").replace("raw: data/raw.parquet", "raw: data/raw")
+    settings.write_text(text, "utf-8")
+    said = make(project, "repro")
+    assert "DVC now tracks data/raw: commit data/raw.dvc" in said
+    assert re.findall(r"Running stage '(\w+)'", said) == ["prepare"]
+    shutil.rmtree(folder)
+    assert "Data and pipelines are up to date" in make(project, "repro")
+    assert len(list(folder.iterdir())) == 2
+
 
 def test_own_data_on_the_embedded_remote(generate: Generate, table: Path, tmp_path: Path) -> None:
     """The README's commands bring the data into Git, so that a clone runs at once."""
