@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -28,7 +28,7 @@ from src.shared.errors import UserError, plain
 from src.shared.sidecar import Sidecar
 
 ROW_BYTES = 500  # what a row takes in memory, roughly, besides its part of the body
-GROUP_ROWS = 5_000  # are converted at a time, so that answers need not wait for Python
+GROUP_ROWS = 2_000  # are converted at a time, so that answers need not wait for Python
 LAST_SECONDS = 10.0  # to write the rest in, when the service stops
 DRAFT_SECONDS = 3600.0  # a draft that is older was left by a process that was killed
 
@@ -146,6 +146,7 @@ class Recorder:
         """Take a request that is answered now; `size` is that of its body in bytes."""
         # Every microsecond here is one of the answer's.
         rows, columns = len(answers), checked.columns
+        numbers: Iterable[Any] = map(columns.__getitem__, self.numbers)
         self._add(
             Asked(
                 request_id,
@@ -153,7 +154,7 @@ class Recorder:
                 rows,
                 size + rows * ROW_BYTES,
                 200,
-                b"".join([columns[name].data for name in self.numbers]),
+                b"".join(numbers),
                 [columns[name] for name in self.others],
                 checked.keys,
                 [answer[self.answer] for answer in answers],
@@ -254,6 +255,7 @@ class Recorder:
             count += asked.rows
             if count >= GROUP_ROWS or at == len(group):
                 batches += self._batches(group[start:at])
+                time.sleep(0)  # lets the threads that answer run
                 start, count = at, 0
         return pa.Table.from_batches(batches, self.schema)
 
@@ -263,10 +265,10 @@ class Recorder:
         refused = [asked for asked in group if asked.status != 200]
         batches = []
         if done:
-            predicted = [label for asked in done for label in asked.predicted]
+            predicted = list(chain.from_iterable(asked.predicted for asked in done))
             columns = {"rows": self._rows(done), "prediction": predicted}
             if self.known.task != "regression":
-                columns["prediction"] = [str(label) for label in predicted]
+                columns["prediction"] = list(map(str, predicted))
             if self.classes:
                 told = chain.from_iterable(asked.probabilities for asked in done)
                 scores = np.fromiter(told, np.float64).reshape(-1, len(self.classes))

@@ -623,22 +623,36 @@ def test_port_that_is_taken_ends_with_one_line(trained_once: Path):
     assert call("python", "-m", "src.service.server", folder=trained_once, PORT="x").status == 1
 
 
-def test_service_needs_none_of_what_the_image_lacks(trained_once: Path):
-    code = """
+@pytest.mark.parametrize("records", [False, True])
+def test_service_needs_none_of_what_the_image_lacks(trained_once: Path, tmp_path, records):
+    """And PyArrow, which pandas would import, only for the record."""
+    lacking = {"dvc", "dvclive", "fsspec", "gto", "msgspec", "pandera", "ruamel", "tqdm"}
+    if not records:
+        lacking.add("pyarrow")
+    code = f"""
 import sys
 
 class Lacking:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"dvc", "dvclive", "gto", "pandera", "pyarrow", "ruamel"}:
+        if name.partition(".")[0] in {lacking}:
             raise ModuleNotFoundError(name)
 
 sys.meta_path.insert(0, Lacking())
 from src.service.app import Limits, Service
 from src.service.server import make_server
-make_server(Service(Limits()))
+service = Service(Limits())
+make_server(service)
+if {records}:
+    from pathlib import Path
+    from src.service.recording import Recorder, Settings
+    recorder = Recorder(Settings(Path({str(tmp_path)!r})), service.sidecar, service.registry)
+    checked = service.checker.check(service.example)
+    recorder.answered("id", checked, [service.sidecar.example.answer], 100)
+    recorder.close()
 """
     done = call("python", "-c", code, folder=trained_once)
-    assert done.status == 0, done.err
+    assert (done.status, done.err) == (0, "")
+    assert len(list(tmp_path.glob("*.parquet"))) == records
 
 
 def test_limits_are_those_that_the_readme_names():
