@@ -34,7 +34,10 @@ class Spill:
 
     def column(self, name: str) -> pa.ChunkedArray:
         """Return all rows of a column; the others are not read."""
-        return pa.Table.from_batches(list(self._read([name])))[name]
+        read = (batch[name] for batch in self._read([name]))
+        # What Arrow has read of a batch keeps room for all of its columns. Putting an array and an
+        # empty one together makes a copy.
+        return pa.chunked_array([pa.concat_arrays([part, part.slice(0, 0)]) for part in read])
 
     def _read(self, names: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
         self.close()

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -161,13 +162,16 @@ def require_distinct(names: Sequence[str], where: str) -> None:
 class RowGroups:
     """A Parquet file that is written in row groups of `ROW_GROUP` rows, however many come at once.
 
-    So the file is the same however its rows come, and who reads it need not hold it whole.
+    So the file is the same however its rows come, and who reads it need not hold it whole. A group
+    is written while the next one comes.
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         """Take the file to write, and the schema of its rows."""
         self.file = pa.parquet.ParquetWriter(path, schema)
         self.waiting: list[pa.Table] = []
+        self.writer = ThreadPoolExecutor(max_workers=1)
+        self.written = self.writer.submit(lambda: None)
 
     def __enter__(self) -> "RowGroups":
         return self
@@ -183,13 +187,20 @@ class RowGroups:
 
     def _write_group(self) -> None:
         rows = pa.concat_tables(self.waiting)
-        self.file.write_table(rows.slice(0, ROW_GROUP).combine_chunks())
+        group = rows.slice(0, ROW_GROUP).combine_chunks()
         self.waiting = [rows.slice(ROW_GROUP)]
+        self.written.result()  # no more than one waits, and what went wrong is raised
+        self.written = self.writer.submit(self.file.write_table, group)
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None and self._rows():
-            self._write_group()
-        self.file.close()
+        try:
+            if kind is None and self._rows():
+                self._write_group()
+            if kind is None:
+                self.written.result()
+        finally:
+            self.writer.shutdown()
+            self.file.close()
 
 
 def marked(schema: pa.Schema, gaps: Iterable[str], zeros: Mapping[str, str]) -> pa.Schema:

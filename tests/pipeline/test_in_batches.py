@@ -16,6 +16,7 @@ from src.prepare import second_hashes
 from src.shared import columns, hashes, progress, raw, tables
 from src.shared.duplicates import earlier_equals
 from src.shared.paths import SCHEMA, TEST, TRAIN
+from src.shared.spill import spilled
 from src.shared.tables import read_split
 from tests.projects import fruit, settings_of, write_settings, write_table
 
@@ -188,6 +189,18 @@ def test_rows_whose_hashes_collide_are_told_apart():
     batches = [batch.slice(0, 1), batch.slice(1)]
     second = second_hashes(batches, np.array([True, True, True, False]), ["x", "y"])
     assert earlier_equals(second, np.zeros(4, np.uint64)).tolist() == [0, 0, 1, 0]
+
+
+def test_a_column_that_waited_in_a_file_keeps_no_other_in_memory(tmp_path):
+    with spilled(tmp_path / "rows.tmp") as spill:
+        for start in (0, 3):
+            spill.write(pa.record_batch({"x": [start, 1, 2], "y": ["a", None, "c"]}))
+        column = spill.column("x")
+        assert column.to_pylist() == [0, 1, 2, 3, 1, 2]
+        assert all(chunk.buffers()[1].parent is None for chunk in column.chunks)
+        assert spill.column("y").to_pylist() == ["a", None, "c"] * 2
+        assert sum(map(len, spill)) == 6
+    assert not list(tmp_path.iterdir())
 
 
 def test_codes_do_not_depend_on_the_chunks():
