@@ -294,7 +294,7 @@ def table_of(values: dict[str, float], found: dict[str, Interval], plain: dict[s
         line = f"{name:{width}}  {value:>10.4g}  {f'{ends} ({one.method})':24}  {other:>10}"
         lines += [line, *([f"  {one.note}"] if one.note else [])]
     if any(one.method == "jackknife" for one in found.values()):
-        lines.append(f"  jackknife: rows drawn in {SETS} sets, so the width is known to 5 %")
+        lines.append(f"  jackknife: rows drawn in {SETS} sets, so the width is known to 7 %")
     return "\n".join(lines)
 
 

@@ -3,14 +3,13 @@
 What is drawn anew are rows; where rows belong to groups, whole groups, and where they follow one
 another in time, blocks of neighbours: such rows are not independent.
 
-More than `MANY` rows are drawn in `SETS` sets of rows, groups or blocks, chosen at random once. A
-resample's metric is then not computed, but put together of what each set adds to it (its jackknife
-pseudo-value), so that all rows are looked at 200 times instead of `resamples` times. That is exact
-for means of rows, and for other smooth metrics but for a part of the width that falls with the rows
-(below 1 % from 100,000 on). The width itself is known to 5 % (1 / sqrt(2 SETS)), where 1,000
-resamples of rows know it to 4 %. Source: Shao and Wu, A General Theory for Jackknife Variance
-Estimation (1989), for sets of rows; Kunsch, The Jackknife and the Bootstrap for General Stationary
-Observations (1989), for blocks.
+Where there are more than `MANY` rows, and no class has few, the rows (groups, blocks) are put at
+random into `SETS` sets, and the sets are drawn. The metric of a resample is then not computed, but
+the mean of what each set adds to it, its jackknife pseudo-value; so all rows are looked at 200
+times, not once for each resample. It is an estimate, as the bootstrap is: 1,000 resamples of rows
+know the width to about 4 %, those of sets to about 7 % (another 1 / sqrt(2 SETS), for the sets).
+Source: Shao and Wu, A General Theory for Jackknife Variance Estimation (1989); for blocks Kunsch,
+The Jackknife and the Bootstrap for General Stationary Observations (1989).
 """
 
 import warnings
@@ -93,13 +92,13 @@ def intervals(
             units, draw = "blocks", draw_blocks(places, length)
             codes[places] = np.arange(rows) // length
     measured, count = measure(predictions), int(codes.max()) + 1
-    in_sets = rows > MANY and fewest(predictions) > CORRECTED
+    in_sets = rows > MANY and count > 1 and fewest(predictions) > CORRECTED
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a resample that lacks a class, say: it is left out
         all_rows = _all_of(measured, [np.ones((1, rows))])
         left = {}
         if in_sets:
-            sets = sets_of(count, seed, mixed=units != "blocks")[codes]
+            sets = sets_of(count, seed)[codes]
             drawn = draw_sets(all_rows, _all_of(measured, left_out(sets)), resamples, seed)
         else:
             drawn = _all_of(measured, weights_of(draw, resamples, rows, seed))
@@ -140,16 +139,9 @@ def fewest(predictions: Predictions) -> int:
     return min(filter(None, counts), default=len(actual))
 
 
-def sets_of(count: int, seed: int, *, mixed: bool) -> Array:
-    """Return the set of each row, group or block, of at most `SETS`, shape (count,).
-
-    Args:
-        count: of rows, groups or blocks.
-        seed: of the random generator.
-        mixed: whether a set takes any; else it takes neighbours, such as blocks.
-    """
-    places = np.random.default_rng(seed).permutation(count) if mixed else np.arange(count)
-    return places * min(count, SETS) // count
+def sets_of(count: int, seed: int) -> Array:
+    """Choose a set for each row, group or block, of at most `SETS`, shape (count,)."""
+    return np.random.default_rng(seed).permutation(count) % SETS
 
 
 def draw_sets(all_rows: Metrics, left: Metrics, resamples: int, seed: int) -> Metrics:

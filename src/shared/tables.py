@@ -69,16 +69,14 @@ class Split:
 
     def columns(self, *names: str) -> "pd.DataFrame":
         """Read some columns; without names all. Their types are those that `read_split` gives."""
-        wanted = list(names or self.names)
         with self._intact():
-            return to_frame(self._file.read(wanted).select(wanted))  # `a` reads `a.b` as well
+            return to_frame(self._file.read(list(names or self.names)))
 
     def batches(self, *names: str) -> "Iterator[pd.DataFrame]":
         """Read some columns, or all, at most `ROWS` at once, with the types of the whole."""
-        wanted = list(names or self.names)
         with self._intact():
-            for batch in self._file.iter_batches(ROWS, columns=wanted):
-                yield to_frame(pa.Table.from_batches([batch]).select(wanted))
+            for batch in self._file.iter_batches(ROWS, columns=list(names or self.names)):
+                yield to_frame(pa.Table.from_batches([batch]))
 
     def none(self) -> "pd.DataFrame":
         """Return the split without its rows: names and types."""

@@ -304,7 +304,8 @@ def test_nothing_depends_on_the_size_of_a_batch(project, run, monkeypatch, task)
     table = TABLES[task]()
     table["serial"] = np.random.default_rng(1).permutation(len(table))
     table.loc[10, "serial"] = 2**60 + 1  # then all of the column is hashed as text
-    project(task, table, evaluate={"slices": [{"column": "serial", "bins": [50]}]})
+    slices = [{"column": "serial", "bins": [50]}]
+    project(task, table, evaluate={"slices": slices, "importance_rows": 20})
     assert run("prepare", "validate", "train", "evaluate").status == 0
     whole, before = read_split(PREDICTIONS), tree(EVALUATION)
     monkeypatch.setattr(tables, "ROWS", 7)

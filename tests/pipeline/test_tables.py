@@ -246,8 +246,9 @@ def test_split_read_by_column_and_by_batch_is_the_split_read_whole(tmp_path, mon
     whole = tables.read_split(split.path)
     monkeypatch.setattr(tables, "ROWS", 7)
     assert len(split) == 50
-    for name in split.names:  # `size` is not `size.of`
+    for name in split.names:
         pd.testing.assert_series_equal(split[name], whole[name])
+    assert list(split.columns("ripe", "size")) == ["ripe", "size"]
     batches = list(split.batches("ripe", "count", "flag", "colour"))
     assert [len(batch) for batch in batches] == [7] * 7 + [1]
     assert all((batch.dtypes == batches[0].dtypes).all() for batch in batches)
