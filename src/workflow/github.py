@@ -60,7 +60,7 @@ def call(method: str, path: str, content: dict[str, Any] | None = None) -> Any:
         content: what to send, if anything.
 
     Raises:
-        UserError: GitHub refuses. The message is GitHub's own.
+        UserError: GitHub refuses, in whose words the message is, or cannot be reached.
     """
     api, repository = os.environ["GITHUB_API_URL"], os.environ["GITHUB_REPOSITORY"]
     request = Request(  # noqa: S310
@@ -79,6 +79,8 @@ def call(method: str, path: str, content: dict[str, Any] | None = None) -> Any:
         with error:
             said = error.read(2_000).decode("utf-8", errors="replace")
         raise UserError(f"GitHub refuses {method} {path}: {error.code} {said[:300]}") from None
+    except OSError as error:
+        raise UserError(f"GitHub cannot be reached ({method} {path}): {error}") from None
 
 
 def listed(path: str, pages: int) -> Iterator[Any]:

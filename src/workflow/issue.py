@@ -26,7 +26,8 @@ MARKER = "<!-- monitor"
 NAMED = 700  # findings that the marker has room for
 SHOWN = 20  # findings in a comment
 WINDOWS = 3  # that must be well before the issue is closed
-UNDECIDED, METRIC = "undecided", "metric"  # as `make monitor` calls a window, and a finding
+UNDECIDED = "undecided"  # as `make monitor` calls a window
+BY_LABELS = ("metric", "label")  # kinds of findings
 
 
 def windows_well(
@@ -40,7 +41,7 @@ def windows_well(
         windows: the oldest first.
         findings: what was found, and in which windows.
     """
-    bad = {(begin, one["kind"] == METRIC) for one in findings for begin in one["windows"]}
+    bad = {(begin, one["kind"] in BY_LABELS) for one in findings for begin in one["windows"]}
     decided = [(one["from"], False) for one in windows if one["status"] != UNDECIDED]
     counts = [_well(decided, bad)]
     if any(by_label for _, by_label in bad):
@@ -53,12 +54,13 @@ def _well(windows: Sequence[Any], bad: Container[Any]) -> int:
 
 
 def names_of(findings: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Return a short name for each finding, by its kind and column, and its text."""
-    return {
-        hashlib.sha256(json.dumps([one["kind"], one.get("column")]).encode()).hexdigest()[:6]:
-            str(one["text"])
-        for one in findings
-    }  # fmt: skip
+    """Return a short name for each finding, by its kind and column, and what was found there."""
+    found = {}
+    for one in findings:
+        kind, column = str(one["kind"]), str(one["column"])
+        name = hashlib.sha256(json.dumps([kind, column]).encode()).hexdigest()[:6]
+        found[name] = ": ".join(filter(None, [column, str(one["text"])]))
+    return found
 
 
 def body_of(text: str, names: Iterable[str], well: int, url: str) -> str:

@@ -7,10 +7,9 @@ import pyarrow as pa
 import pyarrow.compute
 
 from src.monitoring import labels
-from src.shared import fields
 from src.shared.errors import UserError
-from src.shared.fields import Format
 from src.shared.params import Data
+from src.shared.raw import Raw
 
 REQUEST = ("request_id", "row")  # what tells rows apart where there is no key
 
@@ -18,25 +17,27 @@ Place = tuple[str, ...]  # of a row: its key, or its request and number, as text
 Row = dict[str, str]  # by column, as a CSV file has it; empty where a value is missing
 
 
-def form_of(data: Data) -> Format:
-    """Return how the raw data, and so the table of labels, is written."""
-    missing = tuple(str(text).strip(fields.BLANKS) for text in data.missing)
-    return Format(data.separator, data.decimal, data.encoding, missing)
-
-
-def read_labels(address: str, data: Data) -> list[Row]:
-    """Read the table of labels, which is written as the raw data is.
+def read_labels(address: str, target: str, raw: Raw) -> list[Row]:
+    """Read the table of labels, which is written as the raw data is; numbers with a point.
 
     Args:
-        address: of a CSV file, here or in a store.
-        data: the target, which is a column of it, and how it is written.
+        address: of a CSV or Parquet file, here or in a store.
+        target: the name of the column that has the labels.
+        raw: the raw data.
+
+    Returns:
+        The rows that have a label.
 
     Raises:
         UserError: it cannot be read, or has no such column.
     """
-    table = labels.read_texts(address, form_of(data))
-    if data.target not in table:
-        raise UserError(f"{address}: has no column '{data.target}', the target")
+    table = labels.read_texts(address, raw.form)
+    if target not in table:
+        raise UserError(f"{address}: has no column '{target}', the target")
+    table = table[~table[target].isin(raw.form.absent)]
+    for name in table.columns.intersection(list(raw.kinds)):
+        if raw.kinds[name] in ("whole", "number"):
+            table[name] = table[name].str.replace(raw.form.decimal, ".", regex=False)
     names = [str(name) for name in table.columns]
     return [Row(zip(names, row, strict=True)) for row in table.itertuples(index=False)]
 
@@ -70,14 +71,16 @@ def by_place(
     contradicted = set()
     for row in read:
         place = tuple(row[name] for name in names)
-        if row[target] and all(place) and found.setdefault(place, row)[target] != row[target]:
+        if all(place) and found.setdefault(place, row)[target] != row[target]:
             contradicted.add(place)
     if contradicted:
         left_out["have two labels"] = len(contradicted)
     return {place: row for place, row in found.items() if place not in contradicted}
 
 
-def join(tables: Iterable[pa.Table], known: Mapping[Place, Row], names: Sequence[str]) -> list[Row]:
+def join(
+    tables: Iterable[pa.Table], known: Mapping[Place, Row], names: tuple[str, ...]
+) -> list[Row]:
     """Return the rows of the record that have a label: what the model was given, and the label.
 
     A row that was asked about several times is there as it was the last time.
@@ -93,7 +96,7 @@ def join(tables: Iterable[pa.Table], known: Mapping[Place, Row], names: Sequence
         if not len(table):
             continue
         rows = pa.Table.from_struct_array(table["rows"])
-        source = table if names[0] in REQUEST else rows
+        source = table if names == REQUEST else rows
         if not set(names) <= set(source.column_names):
             continue  # of a model that had no such key
         places = list(zip(*(_texts(source[name]) for name in names), strict=True))
@@ -104,7 +107,8 @@ def join(tables: Iterable[pa.Table], known: Mapping[Place, Row], names: Sequence
             place = places[one]
             if place not in found or found[place][0] <= time:
                 row = {name: column[number] for name, column in texts.items()}
-                found[place] = time, known[place] | row
+                label = {name: text for name, text in known[place].items() if name not in names}
+                found[place] = time, label | row
     return [row for _, row in found.values()]
 
 

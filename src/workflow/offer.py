@@ -12,10 +12,11 @@ from src.shared.errors import UserError
 from src.shared.files import cached, recorded
 from src.shared.git import git
 from src.shared.paths import REPORT
-from src.workflow import lock, source, state
+from src.workflow import lock, state
 from src.workflow.remote import dvc
 
 CAME = REPORT / "came.md"
+EMBEDDED = Path("data/remote")  # in Git, which ignores what is new there
 
 
 def push(raw: Path) -> str:
@@ -41,7 +42,7 @@ def keep(raw: Path) -> None:
     whole = recorded(raw.with_name(f"{raw.name}.dvc"))[raw.as_posix()]
     parts = json.loads(cached(whole).read_text("utf-8")) if whole.endswith(".dir") else []
     for md5 in (whole, *(part["md5"] for part in parts)):
-        git("add", "--force", "--", f"data/remote/files/md5/{md5[:2]}/{md5[2:]}")
+        git("add", "--force", "--", str(EMBEDDED / "files/md5" / md5[:2] / md5[2:]))
 
 
 def main() -> None:
@@ -49,7 +50,7 @@ def main() -> None:
     raw = Path(params.load().data.raw)
     url = push(raw)
     REPORT.mkdir(exist_ok=True)
-    if source.is_local(url):  # the embedded remote, which Git keeps and ignores
+    if Path(".dvc", url).resolve() == EMBEDDED.resolve():
         keep(raw)
     lock.write_patch()
     CAME.write_text("\n".join(f"- {line}" for line in state.read().came) + "\n", encoding="utf-8")

@@ -45,6 +45,7 @@ def apply(patch: Path) -> None:
     changed = [line.split("\t", 2)[2] for line in stat if line.count("\t") >= 2]
     if other := [path for path in changed if not WRITTEN.fullmatch(path)]:
         raise UserError(f"{patch.name}: changes {plain(other[0])}, which no stage writes")
+    git("status")  # after a look at all files Git knows that none has changed
     git("apply", "--index", str(patch))
 
 

@@ -88,7 +88,9 @@ def _look_for_loosened(known: State) -> State:
     """Add what makes the judgement less strict, where the run stopped before its metrics check."""
     if known.loosened is not None:
         return known
-    with suppress(UserError, OSError, ValueError):  # of files that nobody can read: only settings
+    # Of files that nobody can read, or that hold something else: only settings.
+    unreadable = UserError, OSError, ValueError, AttributeError, KeyError, TypeError
+    with suppress(*unreadable):
         base = find_base()
         known = replace(known, loosened=find_loosened(base, place_of(base)))
     return known

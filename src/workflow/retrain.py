@@ -21,23 +21,16 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet
 
-from src.shared import fields, lines, params, raw, record, tables
+from src.cleaning import CLEANING
+from src.shared import cleaned, columns, fields, lines, params, raw, record, tables
 from src.shared.duplicates import earlier_equals
 from src.shared.errors import UserError, plain
 from src.shared.fields import Format, Kind
 from src.shared.hashes import hash_rows
 from src.shared.params import Params
+from src.shared.raw import Raw
 from src.workflow import labelled, state
 from src.workflow.labelled import Row
-
-# What a column of each type that the raw data is read as holds.
-KINDS: dict[pa.DataType, Kind] = {
-    pa.string(): "text",
-    pa.int64(): "whole",
-    pa.float64(): "number",
-    pa.bool_(): "boolean",
-    pa.timestamp("us"): "date",
-}
 
 
 def require_columns(rows: Iterable[Row], wanted: Iterable[str], labels: str) -> None:
@@ -84,25 +77,22 @@ def choose(fresh: pa.Table, old: pa.Table, settings: Params, left_out: Counter[s
 
     Args:
         fresh: the labelled rows.
-        old: the raw data.
+        old: the raw data: the columns that say which row is which, then the target.
         settings: the sections task and data.
         left_out: counts the others, by reason.
     """
-    data = settings.data
-    names = data.key or [name for name in sorted(old.column_names) if name != data.target]
+    *names, target = old.column_names
     both = pa.table(
         {name: pa.chunked_array(old[name].chunks + fresh[name].chunks) for name in old.column_names}
     )
     there, same = (
-        earlier_equals(part, hash_rows(part))[len(old) :] > 0
-        for part in (both.select(names), both.select([*names, data.target]))
+        earlier_equals(part, hash_rows(part))[len(old) :] > 0 for part in (both.select(names), both)
     )
     left_out["are in the data already"] = int(same.sum())
     left_out["are in the data already, under another label"] = int((there & ~same).sum())
     chosen = ~there
     if settings.task != "regression":
-        classes = old[data.target].unique()
-        known = pa.compute.is_in(fresh[data.target], value_set=classes).to_numpy()
+        known = pa.compute.is_in(fresh[target], value_set=old[target].unique()).to_numpy()
         left_out["have a label that is no class of the data"] = int((chosen & ~known).sum())
         chosen &= known
     return chosen
@@ -164,73 +154,99 @@ def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     return column.cast(kind)
 
 
-def add(path: Path, rows: Sequence[Row], typed: pa.Table, form: Format) -> None:
+def add(table: Raw, rows: Sequence[Row], typed: pa.Table) -> None:
     """Add rows to the raw data: at the end of its file, or as one more file in its folder.
 
     Args:
-        path: of the raw data.
+        table: the raw data.
         rows: as texts.
         typed: the same rows as values.
-        form: how CSV files are written.
     """
-    old, target = path, path
-    if path.is_dir():
-        old = min(one for one in path.rglob("*") if one.suffix in (".csv", ".parquet"))
-        target = path / f"labelled-{datetime.now(UTC):%Y%m%dT%H%M%S}{old.suffix}"
-    with tempfile.TemporaryDirectory(dir=path.parent, suffix=".tmp") as folder:
+    old, target = table.files[0].path, table.path
+    if target.is_dir():
+        target = target / f"labelled-{datetime.now(UTC):%Y%m%dT%H%M%S}{old.suffix}"
+    with tempfile.TemporaryDirectory(dir=table.path.parent, suffix=".tmp") as folder:
         new = Path(folder, target.name)
-        if old.suffix == ".csv":
-            add_to_csv(old, new, rows, form, keep=old == target)
+        if table.is_csv:
+            add_to_csv(old, new, rows, table.form, keep=old == target)
         else:
             add_to_parquet(old, new, typed, keep=old == target)
         new.replace(target)
 
 
-def read_again(old: pa.Table, added: pa.Table, settings: Params) -> None:
-    """Check that the raw data is now what it was, and the rows that were added.
+def read_again(before: Raw, added: pa.Table, settings: Params) -> None:
+    """Check that the rows that were added are read as what they are, and change no other.
 
     Raises:
-        UserError: some of it is read as something else.
+        UserError: a column is read as something else now.
     """
-    whole = raw.read(settings.data, raw.read_kinds())
-    for name in old.column_names:
-        parts = whole[name].slice(0, len(old)), whole[name].slice(len(old))
-        if not all(map(pa.ChunkedArray.equals, parts, (old[name], added[name]))):
+    after = raw.find(settings.data, raw.read_kinds())
+    more, at = [], 0
+    for batch in after.batches():
+        more.append(batch.slice(max(0, before.seen.rows - at)))
+        at += len(batch)
+    end = pa.Table.from_batches(more)
+    for name, kind in before.kinds.items():
+        if after.kinds[name] != kind or not (before.path.is_dir() or end[name].equals(added[name])):
             raise UserError(
                 f"{settings.data.raw}: column '{name}' is read as something else once the new rows "
                 "are there; name its type in data/schema.yaml"
             )
 
 
-def take(found: list[Row], settings: Params, labels: str, left_out: Counter[str]) -> int:
+def require_clean(rows: Sequence[Row], typed: pa.Table, form: Format) -> None:
+    """Check that cleaning leaves the new rows as they are: what a model is asked is clean already.
+
+    Args:
+        rows: as texts.
+        typed: the same rows, as the raw data is read.
+        form: how the texts are written.
+
+    Raises:
+        UserError: it makes something else of them, and so would of what the model was asked.
+    """
+    parts = list(cleaned.clean(iter(typed.to_batches()), CLEANING, raw.schema_kinds()))
+    for name in parts[0].schema.names:
+        found = [value for part in parts for value in part[name].to_pylist()]
+        kind = columns.kind_of_type(parts[0].schema.field(name).type)
+        asked = [fields.read(row[name], kind, form.absent, form.decimal)
+                 for row in rows if name in row]  # fmt: skip
+        if asked and asked != found:
+            raise UserError(
+                f"{cleaned.WHERE}: makes another '{name}' of rows that the model was asked, which "
+                "are clean; let its functions leave a clean row as it is, or no row can be added"
+            )
+
+
+def take(rows: list[Row], table: Raw, settings: Params, left_out: Counter[str]) -> int:
     """Add those of the labelled rows to the raw data that are new; return how many.
 
     Args:
-        found: the labelled rows.
+        rows: the labelled rows.
+        table: the raw data.
         settings: the sections task and data.
-        labels: the address of their labels, for messages.
         left_out: counts the rows that are left out, by reason.
     """
-    data, form, path = settings.data, labelled.form_of(settings.data), Path(settings.data.raw)
-    old = raw.read(data, raw.read_kinds())
-    kinds = {field.name: KINDS[field.type] for field in old.schema}
-    require_columns(found, kinds, labels)
-    rows = fitting(found, kinds, form, left_out)
+    data, form = settings.data, table.form
+    names = data.key or sorted(table.kinds.keys() - {data.target})
+    old = pa.Table.from_batches([one.select([*names, data.target]) for one in table.batches()])
+    rows = fitting(rows, table.kinds, form, left_out)
     if not rows:
         return 0
     with tempfile.TemporaryDirectory() as folder:
         alone = Path(folder, "rows.csv")
         with alone.open("w", encoding=form.encoding, newline="") as file:
             writer = csv.writer(file, delimiter=form.separator)
-            writer.writerow(kinds)
-            writer.writerows([row[name] for name in kinds] for row in rows)
-        fresh = raw.read_raw(alone, (), form, kinds)
+            writer.writerow(table.kinds)
+            writer.writerows([row[name] for name in table.kinds] for row in rows)
+        fresh = raw.read_raw(alone, (), form, table.kinds)
+    if CLEANING:
+        require_clean(rows, fresh, form)
     chosen = choose(fresh, old, settings, left_out)
     if chosen.any():
         added = fresh.filter(pa.array(chosen))
-        add(path, [row for row, new in zip(rows, chosen, strict=True) if new], added, form)
-        if not path.is_dir():
-            read_again(old, added, settings)
+        add(table, [row for row, new in zip(rows, chosen, strict=True) if new], added)
+        read_again(table, added, settings)
     return int(chosen.sum())
 
 
@@ -261,12 +277,15 @@ def main() -> None:
             f"{path.as_posix()}.dvc: not found, so a stage makes this data; add the rows where it "
             "takes them from"
         )
-    address = os.environ["LABELS"]
-    table = labelled.read_labels(address, settings.data)
-    names = labelled.choose_places(table, settings.data, address)
-    labels = labelled.by_place(table, names, settings.data.target, left_out)
+    address, target = os.environ["LABELS"], settings.data.target
+    table = raw.find(settings.data, raw.read_kinds())
+    read = labelled.read_labels(address, target, table)
+    names = labelled.choose_places(read, settings.data, address)
+    labels = labelled.by_place(read, names, target, left_out)
     found = labelled.join(record.read(os.environ["RECORD"]), labels, names)
-    new = take(found, settings, address, left_out) if found else 0
+    if found:
+        require_columns(found, table.kinds, address)
+    new = take(found, table, settings, left_out) if found else 0
     told = tell(new, len(found), left_out)
     print(*told, sep="\n")
     if new:

@@ -94,7 +94,8 @@ def test_workflows(parts: str, generate: Generate) -> None:
     """Without the delivery, a push to main is trained and pushed by main.yml, as cd.yml does."""
     github = generate(parts=parts) / ".github"
     workflows = sorted(path.name for path in (github / "workflows").iterdir())
-    assert workflows == ["ci.yml", "comment.yml", "main.yml"]
+    own = ["monitor.yml", "retrain.yml"] if parts == "service" else []
+    assert workflows == ["ci.yml", "comment.yml", "main.yml", *own]
     caller, delivery = (
         yaml.safe_load(path.read_text(encoding="utf-8"))
         for path in (github / "workflows/main.yml", ROOT / ".github/workflows/cd.yml")

@@ -70,8 +70,16 @@ class GitHub(ThreadingHTTPServer):
         one = len(self.comments) + 1
         self.comments[one] = {"id": one, "on": number, "user": author, "body": body}
 
-    def answer(self, method: str, path: str, query: dict[str, str], sent: Any) -> Any:
-        """Give what GitHub answers."""
+    def answer(self, method: str, project: str, path: str, query: dict[str, str], sent: Any) -> Any:
+        """Give what GitHub answers.
+
+        Args:
+            method: of HTTP.
+            project: its owner and name.
+            path: below the project's address.
+            query: the address's.
+            sent: what came with it.
+        """
         if method != "GET":
             self.writes.append(f"{method} {path}")
         page = slice((int(query.get("page", 1)) - 1) * 100, int(query.get("page", 1)) * 100)
@@ -95,8 +103,8 @@ class GitHub(ThreadingHTTPServer):
                 return self.add(**sent)
             case "POST", ["pulls"]:
                 branch = sent["head"]
-                head = {"label": f"owner:{branch}", "ref": branch,
-                        "repo": {"full_name": "owner/project"}}  # fmt: skip
+                label = f"{project.partition('/')[0]}:{branch}"
+                head = {"label": label, "ref": branch, "repo": {"full_name": project}}
                 return self.add(**sent | {"head": head})
             case "POST", ["issues", number, "comments"]:
                 self.comment(int(number), sent["body"])
@@ -127,14 +135,15 @@ class Handler(BaseHTTPRequestHandler):
 
     def handle_any(self) -> None:
         url = urlsplit(self.path)
-        path = re.sub("^/repos/[^/]+/[^/]+/", "", unquote(url.path))
+        [(project, path)] = re.findall("^/repos/([^/]+/[^/]+)/(.*)", unquote(url.path))
         query = {key: values[-1] for key, values in parse_qs(url.query).items()}
         sent = self.rfile.read(int(self.headers["Content-Length"] or 0)) or b"null"
         if self.headers["Authorization"] != "Bearer token":
             return self.send(401, {"message": "Bad credentials"})
         if path.startswith(self.server.refuses) and self.command != "GET":
             return self.send(403, {"message": "not permitted"})
-        return self.send(200, self.server.answer(self.command, path, query, json.loads(sent)))
+        content = self.server.answer(self.command, project, path, query, json.loads(sent))
+        return self.send(200, content)
 
     def send(self, status: int, content: Any) -> None:
         body = json.dumps(content).encode()

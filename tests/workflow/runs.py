@@ -51,6 +51,7 @@ def make_quick(
     folder: Path,
     *left_out: str,
     table: pd.DataFrame | None = None,
+    schema: Mapping[str, str] = MappingProxyType({}),
     **sections: dict[str, Any],
 ) -> Path:
     """Make a small project that has run, with the workflow and one test; commit it on main.
@@ -61,9 +62,12 @@ def make_quick(
         folder: where to make it.
         left_out: commands of ci.yml that shall do nothing.
         table: the raw table, if it is another than the one of fruit.
+        schema: texts to replace in data/schema.yaml, by others.
         sections: of params.yaml, besides `SETTINGS`.
     """
     make_git_project(folder, "binary", table, **SETTINGS | sections)
+    for old, new in schema.items():
+        edit(folder / "data/schema.yaml", old, new)
     for name in (".github", "requirements"):
         shutil.copytree(ROOT / name, folder / name)
     for path in (ROOT / "Makefile", *ROOT.glob("*.mk")):

@@ -10,7 +10,7 @@ from src.workflow.github import INVISIBLE
 from tests.workflow.api import BOT
 
 DRIFT = {"kind": "drift", "column": "size", "text": "size has drifted"}
-LABELS = {"kind": "metric", "column": "accuracy", "text": "accuracy fell"}
+LABELS = {"kind": "metric", "column": "accuracy", "text": "below 0.9"}
 STRANGER = {"login": "stranger"}
 WORDS = ["nothing found", "found", "undecided"]
 
@@ -52,9 +52,9 @@ def test_one_issue_from_the_first_finding_to_the_third_window_that_is_well(night
     assert github.comments == {}  # nobody is told twice
     assert night([1, 1, 1], [DRIFT, LABELS]) == "updated issue #7"
     (told,) = github.comments.values()
-    assert told["body"] == "New since the last run:\n- accuracy fell"
-    for windows in ([1, 1, 0], [1, 0, 0], [0, 0, 1]):
-        assert night(windows, [DRIFT]) == "updated issue #7"
+    assert told["body"] == "New since the last run:\n- accuracy: below 0.9"
+    for windows, found in (([1, 1, 0], LABELS), ([1, 0, 0], DRIFT), ([0, 0, 1], DRIFT)):
+        assert night(windows, [found]) == "updated issue #7"
     assert len(github.comments) == 1
     assert night([1, 0, 0, 0], [DRIFT]) == "closed issue #7"
     (one,) = github.issues.values()

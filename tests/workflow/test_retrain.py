@@ -56,8 +56,10 @@ def labels_of(path: Path, frame: pd.DataFrame, **options: Any) -> None:
 class Case:
     """A project in the current folder, with a record and labels; DVC is left out."""
 
-    def __init__(self, folder: Path, table: pd.DataFrame, monkeypatch, **data: Any) -> None:
-        self.folder = make_project(folder, "binary", table, data=data)
+    def __init__(
+        self, folder: Path, table: pd.DataFrame, monkeypatch, task: str = "binary", **data: Any
+    ) -> None:
+        self.folder = make_project(folder, task, table, data=data)
         git(folder, "init", "--quiet", "--initial-branch", "main")
         monkeypatch.chdir(folder)
         params.load.cache_clear()
@@ -70,8 +72,16 @@ class Case:
         self.before = self.path.read_bytes()
         self.versions: list[bytes] = []
 
+    def settle(self, task: str = "binary", **data: Any) -> None:
+        """Write params.yaml anew."""
+        write_settings(self.folder, settings_of(task, data=data))
+        params.load.cache_clear()
+        path = Path(data.get("raw", "data/raw.csv"))
+        path.with_name(f"{path.name}.dvc").touch()
+
     def tracked(self, path: Path) -> None:
-        self.versions.append(path.read_bytes())
+        if path.is_file():
+            self.versions.append(path.read_bytes())
 
     def run(self) -> int:
         retrain.main()
@@ -85,8 +95,8 @@ class Case:
 
 @pytest.fixture
 def case(tmp_path, monkeypatch):
-    def make(table, **data):
-        return Case(tmp_path / "project", table, monkeypatch, **data)
+    def make(table, task="binary", **data):
+        return Case(tmp_path / "project", table, monkeypatch, task, **data)
 
     return make
 
@@ -144,6 +154,24 @@ def test_a_row_without_its_key_or_label_is_left(case):
     new.iloc[1, -1] = None
     labels_of(project.folder / "labels.csv", new[["fruit", "ripe"]])
     assert project.run() == 38
+
+
+def test_numbers_as_labels_are_written_as_the_data_is(case):
+    """With a decimal comma, and one that is missing; the key's name is one of the record's own."""
+    table = keyed().rename(columns={"fruit": "row"}).drop(columns="ripe").assign(weight=1.5)
+    data = {"key": ["row"], "target": "weight", "positive": None}
+    project = case(table[:200], "regression", **data)
+    project.settle("regression", **data, separator=";", decimal=",")
+    table[:200].to_csv(project.path, index=False, sep=";", decimal=",")
+    new = table[200:].assign(weight=2.25)
+    write_record(project.folder / "record", new.drop(columns="weight"))
+    new.iloc[0, -1] = None
+    labels = new[["row", "weight"]]
+    labels_of(project.folder / "labels.csv", labels, na_rep="NA", sep=";", decimal=",")
+    assert project.run() == 39
+    added = pd.read_csv(project.path, dtype={"row": str}, sep=";", decimal=",")[200:]
+    assert set(added["weight"]) == {2.25}
+    assert list(added["row"]) == list(new["row"][1:])
 
 
 def test_a_known_row_keeps_its_label(case, capsys):
@@ -205,8 +233,7 @@ def test_a_file_of_another_form(case, end, last):
     table = keyed().assign(colour="grün")
     project = case(table[:200], key=["fruit"])
     form = {"separator": ";", "decimal": ",", "encoding": "cp1252", "drop": ["note"]}
-    write_settings(project.folder, settings_of("binary", data={"key": ["fruit"]} | form))
-    params.load.cache_clear()
+    project.settle(key=["fruit"], **form)
     old = table[:200].assign(note="größe")
     text = old.to_csv(index=False, sep=";", decimal=",", lineterminator=end)
     before = (text.removesuffix(end) + last).encode("cp1252")
@@ -237,6 +264,37 @@ def test_a_parquet_file_keeps_its_types(case):
         after.slice(200).to_pandas(ignore_metadata=True).astype({"colour": object}),
         table[200:].reset_index(drop=True).astype({"colour": object}), check_dtype=False,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_folder_gets_one_more_file(case, suffix):
+    table = keyed()
+    project = case(table[:200], key=["fruit"], raw=f"data/raw.{suffix}")
+    (project.folder / "data/raw").mkdir()
+    project.path.rename(project.folder / f"data/raw/a.{suffix}")
+    project.settle(key=["fruit"], raw="data/raw")
+    write_record(project.folder / "record", table[200:][["fruit", *FEATURES]])
+    labels_of(project.folder / "labels.csv", table[200:][["fruit", "ripe"]])
+    assert project.run() == 40
+    old, new = sorted((project.folder / "data/raw").iterdir())
+    assert old.read_bytes() == project.before
+    added = pd.read_csv(new) if suffix == "csv" else pd.read_parquet(new)
+    assert [len(added), list(added)] == [40, list(table)]
+    assert project.run() == 0
+
+
+def test_what_cleaning_would_change_again_is_not_added(case, monkeypatch):
+    """The model was asked for clean rows: cleaned once more they would be others."""
+    table = keyed()
+    project = case(table[:200], key=["fruit"])
+    write_record(project.folder / "record", table[200:][["fruit", *FEATURES]])
+    labels_of(project.folder / "labels.csv", table[200:][["fruit", "ripe"]])
+    monkeypatch.setattr(retrain, "CLEANING", [lambda rows: rows.assign(size=rows["size"] * 2.54)])
+    with pytest.raises(UserError, match="makes another 'size' of rows that the model was asked"):
+        project.run()
+    assert project.path.read_bytes() == project.before
+    monkeypatch.setattr(retrain, "CLEANING", [lambda rows: rows.assign(size=rows["size"].abs())])
+    assert project.run() == 40
 
 
 def test_columns_that_the_record_lacks(case):

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.s3 import S3, serve_s3
+from tests.workflow.api import GitHub
 from tests.workflow.runs import LEFT_OUT, Hub, make_quick
 
 
@@ -45,3 +46,11 @@ def s3_hub(tmp_path: Path, s3: S3) -> Hub:
 def objects(s3: S3) -> Callable[[], set[str]]:
     """List what the bucket holds."""
     return lambda: {path.name for path in s3.folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def github() -> Iterator[GitHub]:
+    """GitHub's API."""
+    with GitHub() as server:
+        yield server
+        server.shutdown()

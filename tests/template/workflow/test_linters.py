@@ -34,7 +34,7 @@ def test_nothing_is_found(command):
 
 
 def test_nothing_in_the_workflows_is_this_repositorys_own():
-    for name in ("ci.yml", "comment.yml"):
+    for name in ("ci.yml", "comment.yml", "monitor.yml", "retrain.yml"):
         text = (GITHUB / "workflows" / name).read_text("utf-8")
         assert not [word for word in ("template", "cookiecutter", "tests/") if word in text]
         assert "pull_request_target" not in text
