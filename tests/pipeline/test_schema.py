@@ -144,7 +144,7 @@ def test_checks_of_several_columns_are_one_violation_each(table):
     """`unique` over columns, and a check of the whole table."""
     text = SCHEMA.read_text(encoding="utf-8")
     text = re.sub("^(unique|checks):.*$", "", text, flags=re.MULTILINE)
-    SCHEMA.write_text(f"{text}\nunique: [organic, ripe]\nchecks: {{ne: {{value: 3}}}}\n")
+    SCHEMA.write_text(text + "\nunique: [organic, ripe]\nchecks: {ne: {value: 3}}\n")
     table["seeds"] = table["seeds"].replace(3, 4)
     table.loc[[2, 9], "seeds"] = 3
     unique, whole = found(table)
