@@ -16,6 +16,9 @@ from src.shared.unreadable import in_data
 FEWEST = 20  # rows, below which nothing is said
 SHOWN = 5  # odd values that are shown
 SAMPLE = 10_000  # rows that are looked at where all would take long
+# From this share of rows on a text column is mostly numbers, dates or times; above the other share
+# of `SAMPLE` rows it may be, as chance moves that by less than .03.
+MOSTLY, MAYBE = 0.5, 0.45
 NEARLY_ALL = 0.9  # from this share of distinct texts on, they are names or notes
 # What a feature alone may explain of the target before it is taken for a leak.
 PERFECT_OF_CLASSES, PERFECT_OF_NUMBERS = 0.97, 0.99
@@ -118,15 +121,21 @@ def find_in(
 def _odd_text(column: pd.Series, settings: Params, inferred: bool) -> Iterator[Finding]:
     """Look at a text column."""
     name, counts, known = str(column.name), column.value_counts(), column.count()
-    looks = {text: _look(text, settings.data.decimal) for text in map(str, counts.index)}
-    if "comma" in looks.values():  # then 1,234 is one as well
-        looks |= {text: "comma" for text in looks if re.fullmatch(COMMA, text)}
-    shares = (counts.groupby(looks.get).sum() / max(known, 1)).to_dict()
+    looked_at = counts
+    if len(counts) > SAMPLE:  # names, say: a look at all of them takes long
+        looked_at = column.dropna().sample(SAMPLE, random_state=0).value_counts()
+    looks, shares = _looks(looked_at, settings.data.decimal)
+    if looked_at is not counts and max(shares.values()) > MAYBE:
+        looks, shares = _looks(counts, settings.data.decimal)
     for kind, alike in ALIKE.items():
-        if sum(shares.get(look, 0) for look in alike) < 0.5:
+        if shares[kind] < MOSTLY:
             continue
         for look in [*alike, "code"]:
-            if look in shares and (what := WRITTEN.get(look)) and (look != "code" or inferred):
+            if (
+                look in looks.values()
+                and (what := WRITTEN.get(look))
+                and (look != "code" or inferred)
+            ):
                 texts = counts[[text for text in counts.index if looks[text] == look]]
                 yield _finding(name, what[0], texts, what[1])
         odd = counts[[text for text in counts.index if looks[text] not in (*alike, "code")]]
@@ -141,6 +150,15 @@ def _odd_text(column: pd.Series, settings: Params, inferred: bool) -> Iterator[F
     if known >= FEWEST and len(counts) >= NEARLY_ALL * known:
         remedy = _leave_out(name, settings, unique=len(counts) == len(column))
         yield _finding(name, "text, another in nearly every row", counts, remedy)
+
+
+def _looks(counts: pd.Series, decimal: str) -> tuple[dict[str, str], dict[str, float]]:
+    """Say what each text looks like, and for each kind of `ALIKE` the share of rows that do."""
+    looks = {text: _look(text, decimal) for text in map(str, counts.index)}
+    if "comma" in looks.values():  # then 1,234 is one as well
+        looks |= {text: "comma" for text in looks if re.fullmatch(COMMA, text)}
+    rows = (counts.groupby(looks.get).sum() / max(counts.sum(), 1)).to_dict()
+    return looks, {kind: sum(rows.get(one, 0) for one in alike) for kind, alike in ALIKE.items()}
 
 
 def _look(text: str, decimal: str) -> str:
