@@ -1,7 +1,8 @@
 .PHONY: bench
-bench: $(DATA) $(DEV) ## measure the pipeline, the workflow and the service
+bench: $(DATA) $(DEV) $(CLUSTER) $(ESTIMATORS) ## measure the pipeline, the workflow and the service
 	@$(PY) benchmarks/run.py
 	@$(PY) -m benchmarks.large
 	@$(PY) -m benchmarks.workflow
 	@$(PY) -m benchmarks.serving
 	@$(PY) -m benchmarks.recording
+	@$(PY) -m benchmarks.cluster
