@@ -38,6 +38,7 @@ from src.shared.paths import DVC_YAML, MODEL, SIDECAR, TRAIN, TRAINING, VALIDATI
 from src.shared.recorder import StageLive
 from src.shared.search import Candidate
 from src.shared.sidecar import Artifact, Example, Feature, Sidecar
+from src.shared.tables import Split
 
 # How many candidates of a search the plot shows.
 SHOWN = 30
@@ -286,7 +287,7 @@ def read_rows(settings: Params) -> tuple[pd.DataFrame, Mask]:
     train = settings.train
     if train.distributed:
         distributed.require(settings)
-    file = sample.opened(TRAIN, *filter(None, [settings.data.target, settings.prepare.column]))
+    file = Split(TRAIN, *filter(None, [settings.data.target, settings.prepare.column])).file
     chosen = sample.choose(file, train.rows, settings)
     if train.rows:
         print(f"{chosen.sum():,} of {len(chosen):,} rows to train on, drawn by their hash")

@@ -31,7 +31,7 @@ from src.shared.measure import Predictions, headline, predict
 from src.shared.model import EncodedClassifier
 from src.shared.params import Params
 from src.shared.paths import TRAIN
-from src.shared.tables import to_frame
+from src.shared.tables import Split, to_frame
 
 TRAINERS = {
     "xgboost.XGBClassifier": "xgboost.dask.DaskXGBClassifier",
@@ -94,7 +94,7 @@ def train(
     """
     target, known = settings.data.target, {settings.data.target, settings.prepare.column}
     width = cluster.learn_here(model, frame, frame[target]).shape[1]
-    file = sample.opened(TRAIN)
+    file = Split(TRAIN).file
     columns = [name for name in file.schema_arrow.names if name in known]
     rows = to_frame(file.read(columns).filter(pa.array(chosen)))
     estimator = clone(model[-1])
@@ -174,7 +174,7 @@ def _send(
     """Send the rows to the workers in turn, a few batches at a time, and have them transformed."""
     from distributed import wait
 
-    file = sample.opened(TRAIN)
+    file = Split(TRAIN).file
     transform = client.scatter(transformer, broadcast=True, hash=False)
     size = max(1, min(sample.BATCH, math.ceil(len(chosen) / len(workers))))
     parts: list[Part] = []

@@ -11,11 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from src import splits
-from src.shared import files, tables
+from src.shared import tables
 from src.shared.errors import UserError
 from src.shared.hashes import Hashes, Mask, codes_of, hash_rows, mixed
 from src.shared.params import Params
-from src.shared.paths import DVC_LOCK
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,28 +24,6 @@ BATCH = 50_000  # rows that are read at once
 # counts as eight. Measured with two folds at a time (HistGradientBoosting, 30 columns of numbers).
 FACTOR = 7
 TEXT = 8
-
-
-def opened(path: Path, *columns: str) -> pyarrow.parquet.ParquetFile:
-    """Open one of the splits that `prepare` writes, to be read in batches.
-
-    Args:
-        path: the split's file.
-        columns: names of columns that it must have.
-
-    Raises:
-        UserError: the file is missing, is not the one that dvc.lock names, is not a Parquet file or
-            lacks one of the columns.
-    """
-    files.require_recorded(path, DVC_LOCK, "run `dvc repro -f prepare`")
-    try:
-        file = pyarrow.parquet.ParquetFile(path)
-    except (OSError, pa.ArrowInvalid):
-        raise UserError(f"{path.as_posix()}: missing or damaged; run `dvc repro`") from None
-    lacking = ", ".join(name for name in columns if name not in file.schema_arrow.names)
-    if lacking:
-        raise UserError(f"{path.as_posix()}: lacks the column {lacking}; run `dvc repro`")
-    return file
 
 
 def batches(

@@ -37,6 +37,7 @@ class Split:
 
     Attributes:
         names: of its columns.
+        file: as PyArrow reads it.
     """
 
     def __init__(self, path: Path, *columns: str) -> None:
@@ -53,15 +54,15 @@ class Split:
         files.require_recorded(path, DVC_LOCK, "run `dvc repro -f prepare`")
         self.path = path
         with self._intact():
-            self._file = pa.parquet.ParquetFile(path)
-        self.names = list(self._file.schema_arrow.names)
+            self.file = pa.parquet.ParquetFile(path)
+        self.names = list(self.file.schema_arrow.names)
         lacking = ", ".join(name for name in columns if name not in self.names)
         if lacking:
             raise UserError(f"{path.as_posix()}: lacks the column {lacking}; run `dvc repro`")
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return int(self._file.metadata.num_rows)
+        return int(self.file.metadata.num_rows)
 
     def __getitem__(self, name: str) -> "pd.Series":
         """Read one column."""
@@ -70,17 +71,17 @@ class Split:
     def columns(self, *names: str) -> "pd.DataFrame":
         """Read some columns; without names all. Their types are those that `read_split` gives."""
         with self._intact():
-            return to_frame(self._file.read(list(names or self.names)))
+            return to_frame(self.file.read(list(names or self.names)))
 
     def batches(self, *names: str) -> "Iterator[pd.DataFrame]":
         """Read some columns, or all, at most `ROWS` at once, with the types of the whole."""
         with self._intact():
-            for batch in self._file.iter_batches(ROWS, columns=list(names or self.names)):
+            for batch in self.file.iter_batches(ROWS, columns=list(names or self.names)):
                 yield to_frame(pa.Table.from_batches([batch]))
 
     def none(self) -> "pd.DataFrame":
         """Return the split without its rows: names and types."""
-        return to_frame(self._file.schema_arrow.empty_table())
+        return to_frame(self.file.schema_arrow.empty_table())
 
     @contextmanager
     def _intact(self) -> Iterator[None]:
