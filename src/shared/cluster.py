@@ -15,6 +15,7 @@ import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def joined(packages: Iterable[str], own: Iterable[Path] = ()) -> Iterator[Any]:
         require_versions(client.get_versions(packages=packages), packages)
         client.loop.add_callback(_watch, client, stop)
         try:
-            with _as_code(modules, stop), joblib.parallel_config("dask", client=client):
+            with _as_code(modules, stop), joblib.parallel_config(_backend(client)):
                 yield client
         except KeyboardInterrupt:
             if not problems:
@@ -75,6 +76,39 @@ def joined(packages: Iterable[str], own: Iterable[Path] = ()) -> Iterator[Any]:
             )
         if problems:
             raise UserError(f"{ADDRESS}: {address}: {problems[0]}")
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """A job of which no part is sent on: its own jobs run one after another where it runs."""
+
+    job: Any
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        with joblib.parallel_config("sequential"):
+            return self.job(*args, **options)
+
+
+def _backend(client: Any) -> Any:
+    """Return the backend of joblib that sends jobs to the cluster.
+
+    Unlike joblib's own it sends no jobs of jobs, such as each tree of each candidate, which takes
+    longer than to grow it; and whoever asks for one job at a time gets that, in this process.
+    """
+    from joblib._dask import DaskDistributedBackend
+    from joblib._parallel_backends import FallbackToBackend, SequentialBackend
+
+    class Backend(DaskDistributedBackend):  # type: ignore[misc]
+        def configure(self, n_jobs: int = 1, *args: Any, **options: Any) -> int:
+            if n_jobs == 1:
+                raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
+            return int(super().configure(n_jobs, *args, **options))
+
+        def submit(self, func: Any, callback: Any = None) -> Any:
+            func.items = [(_Alone(job), args, options) for job, args, options in func.items]
+            return super().submit(func, callback)
+
+    return Backend(client=client)
 
 
 def learn_here(model: Pipeline, frame: pd.DataFrame, target: pd.Series) -> Any:
