@@ -4,12 +4,16 @@ import pandas as pd
 
 from src.shared.files import md5
 from src.workflow import propose
-from tests.dvc_runs import call, git
+from tests.dvc_runs import call, commit, git
 from tests.workflow.runs import step
 
 
 def test_a_clone_with_the_patch_has_the_new_rows(clone, tmp_path, monkeypatch):
     """Git gets the new version of the data, and nothing else that is in the embedded remote."""
+    ignored = "/data/remote/**\n!/data/remote/**/\n"  # as wherever the remote is the embedded one
+    with (clone / ".gitignore").open("a", encoding="utf-8") as file:
+        file.write(ignored)
+    commit(clone)
     step(clone, "src.workflow.source")
     call(clone, "dvc", "push", "--quiet")
     raw = clone / "data/raw.csv"

@@ -203,7 +203,7 @@ def check_container(engine: Engine) -> None:
     code = """
 import importlib.util, os, pathlib, shutil
 assert [os.getuid(), os.getgid()] == [10001, 10001]
-assert not any(map(importlib.util.find_spec, ["dvc", "dvclive", "pip", "pyarrow", "pytest"]))
+assert not any(map(importlib.util.find_spec, ["dvc", "dvclive", "pip", "pytest"]))
 assert not any(map(shutil.which, ["gcc", "cc", "git"]))
 assert pathlib.Path("/app/src/__pycache__").is_dir()
 assert sorted(os.listdir("/app")) == [".venv", "metrics", "models", "src"]
