@@ -28,6 +28,7 @@ from src.shared.errors import UserError
 ADDRESS = "DASK_SCHEDULER_ADDRESS"
 PATIENCE = 5  # seconds in which a scheduler must answer and have a worker
 HOW = "docs/scale.md says how to start one"
+GONE = "the scheduler is gone; start it again, then run this again"
 # What sends and receives, beside what the model is made of.
 CARRIERS = ("python", "dask", "distributed", "cloudpickle", "joblib")
 
@@ -55,8 +56,9 @@ def joined(packages: Iterable[str], own: Iterable[Path] = ()) -> Iterator[Any]:
     problems: list[str] = []
 
     def stop(problem: str) -> None:
-        problems.append(problem)
-        _interrupt()
+        if not problems:  # else the run is ending already
+            problems.append(problem)
+            _interrupt()
 
     with _quiet(), _interruptible(), _connected(address) as client:
         require_versions(client.get_versions(packages=packages), packages)
@@ -68,12 +70,16 @@ def joined(packages: Iterable[str], own: Iterable[Path] = ()) -> Iterator[Any]:
             if not problems:
                 raise
         except Exception as error:
-            if type(error).__name__ != "KilledWorker":
+            kind = type(error).__name__
+            if kind == "KilledWorker":
+                problems.append(
+                    "workers died one after another over the same task, probably for want of "
+                    "memory: give them more, or see docs/scale.md"
+                )
+            elif kind == "CommClosedError" or client.status == "connecting":
+                problems.append(GONE)  # a call may notice it before `_watch` does
+            else:
                 raise
-            problems.append(
-                "workers died one after another over the same task, probably for want of memory: "
-                "give them more, or see docs/scale.md"
-            )
         if problems:
             raise UserError(f"{ADDRESS}: {address}: {problems[0]}")
 
@@ -235,7 +241,7 @@ async def _watch(client: Any, stop: Any) -> None:
     while client.status == "running":
         await asyncio.sleep(0.5)
     if client.status == "connecting":
-        stop("the scheduler is gone; start it again, then run this again")
+        stop(GONE)
 
 
 def require_versions(found: dict[str, Any], packages: Iterable[str]) -> None:
