@@ -8,12 +8,9 @@ processes of one thread each on this machine; what they need is in .venv/cluster
 import argparse
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -22,13 +19,13 @@ import pyarrow.parquet
 from ruamel.yaml import YAML
 
 from benchmarks.run import HERE, ROOT, Job, Run, in_turn, load, machine, middle, python, workspace
+from tests.pipeline.clusters import EXTRA, scheduler, worker
 
 RESULTS = HERE / "cluster.md"
-PACKAGES = [str(ROOT / ".venv/cluster"), str(ROOT / ".venv/estimators")]
 ROUNDS = 3
 SPEEDUP = 1.6  # of a search on two workers, at least
 STAGE = (
-    f"import runpy, sys; sys.path[:0] = {[str(ROOT), *PACKAGES]!r}; sys.argv = ['train']; "
+    f"import runpy, sys; sys.path[:0] = {[str(ROOT), *map(str, EXTRA)]!r}; sys.argv = ['train']; "
     "runpy.run_module('src.train', run_name='__main__', alter_sys=True)"
 )
 SEARCH = {
@@ -80,40 +77,11 @@ def make_project(folder: Path, rows: int, **train: Any) -> Path:
 
 
 @contextmanager
-def _process(folder: Path, until: str, *command: str) -> Iterator[tuple[int, str]]:
-    path = os.pathsep.join(PACKAGES)
-    with subprocess.Popen(
-        [sys.executable, "-m", *command],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as started:
-        assert started.stderr
-        rest = Thread(target=started.stderr.read)
-        try:
-            line = next(line for line in started.stderr if until in line)
-            rest.start()
-            yield started.pid, line
-        finally:
-            started.kill()
-            rest.join()
-
-
-@contextmanager
 def cluster(folder: Path, *options: str) -> Iterator[tuple[str, list[int]]]:
     """Start a scheduler and two workers; yield its address and the workers' processes."""
     with ExitStack() as running:
-        command = ("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0")
-        _, line = running.enter_context(
-            _process(folder, "Scheduler at:", *command, "--no-dashboard")
-        )
-        address, workers = line.split()[-1], []
-        for _ in range(2):
-            command = ("distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny")
-            started = _process(folder, "Registered to:", *command, "--no-dashboard", *options)
-            workers.append(running.enter_context(started)[0])
+        _, address = running.enter_context(scheduler(folder))
+        workers = [running.enter_context(worker(folder, address, *options))[0] for _ in range(2)]
         yield address, workers
 
 

@@ -7,12 +7,10 @@ The workers start in an empty folder and know the installed packages only. Dask 
 import importlib.util
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import joblib
@@ -29,11 +27,10 @@ from src.shared.errors import UserError
 from src.shared.params import Params, parse
 from src.shared.paths import MODEL, TRAIN, TRAINING
 from src.shared.tables import read_split
+from tests.pipeline.clusters import EXTRA, PACKAGES, cluster, scheduler, worker
 from tests.projects import ROOT, Result, call, fruit, settings_of, write_settings
 
-EXTRA = [ROOT / ".venv/cluster", ROOT / ".venv/estimators"]
 HAS_DASK = EXTRA[0].exists() or importlib.util.find_spec("distributed") is not None
-PACKAGES = os.pathsep.join(map(str, EXTRA))
 needs_dask = pytest.mark.skipif(not HAS_DASK, reason="requirements/cluster.txt is not installed")
 
 ADDRESSES = 3 * 2**30  # bytes that a worker may address; its libraries take two thirds of it
@@ -68,59 +65,6 @@ def kill(files, process):
             continue
         os.kill(process or os.getpid(), signal.SIGKILL)
 """
-
-
-@contextmanager
-def process(
-    folder: Path, until: str, *command: str, **environment: str
-) -> Iterator[tuple[int, str]]:
-    """Start a program of Dask in a folder; yield its number and the line that says it is ready."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("DASK")}
-    with subprocess.Popen(
-        [sys.executable, "-m", *command],
-        cwd=folder,
-        env=kept | {"PYTHONPATH": PACKAGES, "OMP_NUM_THREADS": "1"} | environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as started:
-        assert started.stderr
-        rest = Thread(target=started.stderr.read)
-        try:
-            ready = next((line for line in started.stderr if until in line), "")
-            assert ready, f"{command} ended"
-            rest.start()
-            yield started.pid, ready
-        finally:
-            started.kill()
-            rest.join()
-
-
-@contextmanager
-def scheduler(folder: Path) -> Iterator[tuple[int, str]]:
-    """Start a scheduler; yield its process and its address."""
-    command = ("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0")
-    with process(folder, "Scheduler at:", *command, "--no-dashboard") as (number, line):
-        yield number, line.split()[-1]
-
-
-@contextmanager
-def worker(
-    folder: Path, address: str, *options: str, **environment: str
-) -> Iterator[tuple[int, str]]:
-    command = ("distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard")
-    options = ("--no-nanny", "--local-directory", str(folder), *options)
-    with process(folder, "Registered to:", *command, *options, **environment) as started:
-        yield started
-
-
-@contextmanager
-def cluster(folder: Path, workers: int) -> Iterator[tuple[int, str]]:
-    """Start a scheduler and workers in empty folders; yield the scheduler's process and address."""
-    with ExitStack() as running:
-        number, address = running.enter_context(scheduler(folder))
-        for _ in range(workers):
-            running.enter_context(worker(folder, address))
-        yield number, address
 
 
 @pytest.fixture(scope="module")
