@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -71,8 +72,9 @@ class Settings:
 class Asked(NamedTuple):
     """A request that was answered, or refused with a status.
 
-    It holds few objects: thousands of dictionaries and small arrays would take memory, and would
-    make each run of Python's garbage collector slower, and so the answers.
+    Thousands of these wait. Python's garbage collector would look through all of them again and
+    again, and so delay the answers; but not through plain tuples, in which there are only numbers,
+    texts, bytes, arrays and tuples of such. So that is what waits.
     """
 
     request_id: str
@@ -81,10 +83,10 @@ class Asked(NamedTuple):
     weight: int  # bytes in memory, roughly
     status: int = 200
     numbers: bytes = b""  # float64, one such feature after the other
-    others: Sequence[np.ndarray] = ()  # the other features, each of shape (rows,)
-    keys: Mapping[str, list[str | None]] | None = None
-    predicted: Sequence[Any] = ()
-    probabilities: Sequence[float] = ()  # one row after the other
+    others: tuple[np.ndarray, ...] = ()  # the other features, each of shape (rows,)
+    keys: tuple[tuple[str | None, ...] | None, ...] = ()  # each column of the key
+    predicted: tuple[Any, ...] = ()
+    probabilities: tuple[float, ...] = ()  # one row after the other
 
 
 class Recorder:
@@ -119,7 +121,7 @@ class Recorder:
         self.others = [one.name for one in kept if one.kind in ("date", "categorical")]
         self.instance, self.number = uuid4().hex[:12], 0
         self.lock = threading.Lock()  # for the four below; never held for longer than a moment
-        self.waiting: deque[Asked] = deque()
+        self.waiting: deque[tuple[Any, ...]] = deque()  # each is an Asked
         self.rows = 0  # that wait
         self.held = 0  # bytes, with those that are being written
         self.closed = False
@@ -147,6 +149,7 @@ class Recorder:
         # Every microsecond here is one of the answer's.
         rows, columns = len(answers), checked.columns
         numbers: Iterable[Any] = map(columns.__getitem__, self.numbers)
+        told = map(itemgetter("probabilities"), answers) if self.classes else ()
         self._add(
             Asked(
                 request_id,
@@ -155,12 +158,10 @@ class Recorder:
                 size + rows * ROW_BYTES,
                 200,
                 b"".join(numbers),
-                [columns[name] for name in self.others],
-                checked.keys,
-                [answer[self.answer] for answer in answers],
-                [one for answer in answers for one in answer["probabilities"].values()]
-                if self.classes
-                else (),
+                tuple(map(columns.__getitem__, self.others)),
+                tuple(tuple(checked.keys.get(name, ())) for name in self.known.key),
+                tuple(map(itemgetter(self.answer), answers)),
+                tuple(chain.from_iterable(map(dict.values, told))),
             )
         )
 
@@ -182,7 +183,7 @@ class Recorder:
         with self.lock:
             taken = not self.closed and self.held + asked.weight <= self.settings.held_bytes
             if taken:
-                self.waiting.append(asked)
+                self.waiting.append(tuple(asked))
                 self.rows += asked.rows
                 self.held += asked.weight
             full = self.rows >= self.settings.rows
@@ -215,7 +216,7 @@ class Recorder:
         group: list[Asked] = []
         count = 0
         with self.lock:
-            for asked in self.waiting:
+            for asked in map(Asked._make, self.waiting):
                 if count >= self.settings.rows:
                     break
                 group.append(asked)
@@ -312,11 +313,9 @@ class Recorder:
         others = zip(*(asked.others for asked in group), strict=True)
         for name, columns in zip(self.others, others, strict=True):
             values[name] = np.concatenate(columns)
-        for name in self.known.key:
+        for at, name in enumerate(self.known.key):
             values[name] = [
-                text
-                for asked in group
-                for text in (asked.keys or {}).get(name, [None] * asked.rows)
+                text for asked in group for text in asked.keys[at] or [None] * asked.rows
             ]
         arrays = [_array(values[field.name], field.type) for field in kind]
         return pa.StructArray.from_arrays(arrays, fields=list(kind))

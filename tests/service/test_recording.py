@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import gc
 import os
 import signal
 import socket
@@ -129,6 +130,17 @@ def test_record_holds_what_was_asked_and_answered(client: Client, tmp_path: Path
     assert [(row["prediction"], row["probabilities"]) for row in rows] == [
         (one["class"], one["probabilities"]) for one in said
     ]
+
+
+def test_what_waits_costs_the_garbage_collector_nothing(client: Client):
+    for asked in (ROWS[0], [row | {"tree": "1"} for row in ROWS]):
+        assert client.predict(asked).status == 200
+    assert client.service.recorder
+    waiting = list(client.service.recorder.waiting)
+    for _ in range(3):  # a tuple is let go once those in it are
+        gc.collect()
+    assert len(waiting) == 2
+    assert not any(map(gc.is_tracked, waiting))
 
 
 def test_key_changes_no_answer_and_is_described(client: Client):
