@@ -159,10 +159,11 @@ def test_from_a_commit_to_production_and_back(engine: Engine, tmp_path: Path, ca
         with capsys.disabled():
             print(f"\nan image that {name}: the old one answered all {len(client.statuses)}")
 
-    second = production | {"IMAGE": project.derive(image, "ENV COMMIT=second")}
+    second = production | {"IMAGE": project.derive(image, "ENV COMMIT=second"), "RECORD": "asked"}
     with Client(port) as client:
         assert "serves now" in project.run("src.delivery.deploy", given=second)
         assert version(port)["commit"] == "second"
+        request_id = ask(project, port)
         assert project.run("src.delivery.releases", "promote", given=second).endswith(
             "v1.1.0 promoted"
         )
@@ -170,6 +171,7 @@ def test_from_a_commit_to_production_and_back(engine: Engine, tmp_path: Path, ca
             "src.delivery.releases", "rollback", given=production
         )
     assert version(port)["commit"] == head
+    assert recorded(engine, image, "asked") == [request_id]  # written when it was stopped
     assert client.lost == []
     assert set(client.statuses) == {200}
     with capsys.disabled():
@@ -177,6 +179,26 @@ def test_from_a_commit_to_production_and_back(engine: Engine, tmp_path: Path, ca
     assert len(engine.docker("ps", "--quiet").split()) == 2  # one for each environment
     listed = project.run("src.delivery.releases", "models").splitlines()
     assert [line.split()[:2] for line in listed[1:]] == [["v1.1.0", "-"], ["v1.0.0", "production"]]
+
+
+def ask(project: Project, port: int) -> str:
+    """Ask for the sidecar's example; give the request's id."""
+    row = json.loads((project.folder / "models/model.json").read_text())["example"]["row"]
+    url, kind = f"http://127.0.0.1:{port}/predict", {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, json.dumps(row).encode(), kind)  # noqa: S310
+    with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
+        return str(response.headers["x-request-id"])
+
+
+def recorded(engine: Engine, image: str, volume: str) -> list[str]:
+    """Read the ids of the requests that a volume holds, by a container that has it."""
+    code = """
+import pathlib, pyarrow.parquet
+for path in sorted(pathlib.Path("/record").glob("[0-9]*.parquet")):
+    print(*pyarrow.parquet.read_table(path)["request_id"].to_pylist())
+"""
+    read = ["run", "--rm", "--network=host", f"--volume={volume}:/record", image]
+    return engine.docker(*read, "/app/.venv/bin/python", "-c", code).split()
 
 
 def ids(listed: str) -> list[str]:
