@@ -185,7 +185,7 @@ def ask(project: Project, port: int) -> str:
     """Ask for the sidecar's example; give the request's id."""
     row = json.loads((project.folder / "models/model.json").read_text())["example"]["row"]
     url, kind = f"http://127.0.0.1:{port}/predict", {"Content-Type": "application/json"}
-    request = urllib.request.Request(url, json.dumps(row).encode(), kind)  # noqa: S310
+    request = urllib.request.Request(url, json.dumps(row).encode(), kind)
     with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
         return str(response.headers["x-request-id"])
 
