@@ -72,7 +72,12 @@ def notes(
             f"{limits.min_rows}; a longer monitor.window has more."
         )
     if waiting := len(found.answered) - sum(window.all_rows for window in judged):
-        yield f"Not compared yet: {waiting:,} rows of a window that is not over."
+        length = windows.length_of(limits.window)
+        end = windows.floor(found.times.max().item().replace(tzinfo=UTC), length) + length
+        yield (
+            f"Not compared yet: {counted(waiting, 'row')} of a window that is not over; it ends at "
+            f"{end:%Y-%m-%d %H:%M} UTC, with a shorter monitor.window sooner."
+        )
     names = [one.name for one in known.features]
     for which, why in ((known.unrecorded, "not recorded"), (limits.accept, "accepted")):
         if some := [name for name in names if name in which]:
@@ -141,11 +146,15 @@ def main() -> int:
     schema = checks.read_schema(settings.data.drop) if SCHEMA.exists() else None
     judged = windows.judge(found, starts, known.reference, settings.monitor, schema)
     said = list(notes(found, judged, known, settings.monitor))
+    if not len(found.times):
+        span = f"from {since:%Y-%m-%d %H:%M}" + (f" to {until:%Y-%m-%d %H:%M}" if until else " on")
+        said.append(f"{plain(source)} holds no rows {span}, UTC.")
     if address := os.environ.get("LABELS", ""):
         said += add_labels(found, judged, labels.read(address, known), settings)
     comparison = Comparison(known.model.sha256, judged, said)
     write(comparison)
-    for line in summary(comparison):
+    *lines, verdict = summary(comparison)
+    for line in (*lines, f"The page: {HTML.as_posix()}", verdict):
         print(textwrap.fill(plain(line), WIDTH, subsequent_indent="  "))
     return comparison.status
 
