@@ -29,6 +29,7 @@ from src.shared.paths import (
     SCHEMA,
     SIDECAR,
     SLICES,
+    VALIDATION,
 )
 from src.shared.sidecar import Sidecar
 from src.shared.slices import Estimate
@@ -98,7 +99,9 @@ def evaluated() -> tuple[Evaluated, list[str]]:
         name: Estimate(value, ends[name]["low"], ends[name]["high"])
         for name, value in files.read_json(METRICS, provenance.REMEDY).items()
     }
-    return Evaluated(found, slices.read(SLICES) if SLICES.exists() else ()), []
+    validated = files.read_json(VALIDATION, provenance.REMEDY) if VALIDATION.exists() else {}
+    parts = slices.read(SLICES) if SLICES.exists() else ()
+    return Evaluated(found, parts, validated.get("test_rows", 0)), []
 
 
 def add_labels(
