@@ -51,6 +51,7 @@ PARTS = {
         "src/workflow/offer.py",
         "src/workflow/propose.py",
         "src/workflow/retrain.py",
+        "src/workflow/stopped.py",
         "src/workflow/watch.py",
         "tests/integration",
         "tests/monitoring",
@@ -59,6 +60,7 @@ PARTS = {
         "tests/workflow/test_offer.py",
         "tests/workflow/test_propose.py",
         "tests/workflow/test_retrain.py",
+        "tests/workflow/test_stopped.py",
         "tests/workflow/test_watch.py",
     ),
     "everything": (

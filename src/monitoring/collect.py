@@ -126,7 +126,8 @@ def main() -> None:
     if not source or not target:
         raise UserError("set FROM and TO: make collect FROM=record TO=s3://bucket/record")
     count, size = collect(source, target)
-    print(f"{count} files ({size / 1e6:.1f} MB) moved to {target}", file=sys.stderr)
+    files = f"{count:,} file{'' if count == 1 else 's'}"
+    print(f"{files} ({size / 1e6:.1f} MB) moved to {target}", file=sys.stderr)
 
 
 if __name__ == "__main__":

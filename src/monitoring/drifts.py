@@ -5,7 +5,7 @@ changed: then rows of the window and of the train split might change places. So 
 train split counts, and no distribution is presumed; only that rows do not depend on one another.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,8 +18,9 @@ from src.shared.reference import Numbers, Reference, Sketch, Texts, as_floats, a
 if TYPE_CHECKING:
     from pandera.pandas import DataFrameSchema
 
-# Of 200 windows in which nothing has changed one may have a finding: half by drift, half by labels.
-FALSE_ALARMS = 1 / 200
+# Of 200 windows in which nothing has changed one may have a finding: half by labels, half by the
+# rest, which is the columns and the share of refused requests.
+BY_LABELS = BY_ROWS = 1 / 400
 
 PREDICTION = "prediction"
 
@@ -87,14 +88,21 @@ def compare(
     yield Gap("drift", PREDICTION, limits.max_drift, drift)
 
 
-def beyond_chance(gaps: list[Gap]) -> list[Gap]:
-    """Return the gaps that are larger than is allowed, and surely so.
+def level(gaps: Sequence[Gap]) -> float:
+    """Return up to which chance a check of a window counts: so that all of them keep to BY_ROWS.
 
-    The chance of a false alarm is shared out among all of them. Source: Bonferroni's inequality, as
-    in Dunn, Multiple Comparisons Among Means (1961).
+    Source: Bonferroni's inequality, as in Dunn, Multiple Comparisons Among Means (1961).
+
+    Args:
+        gaps: those of the window; besides them the refused requests are checked.
     """
-    level = FALSE_ALARMS / 2 / max(len(gaps), 1)
-    return [one for one in gaps if one.measured.size > one.allowed and one.measured.chance <= level]
+    return BY_ROWS / (len(gaps) + 1)
+
+
+def beyond_chance(gaps: Sequence[Gap]) -> list[Gap]:
+    """Return the gaps that are larger than is allowed, and surely so."""
+    most = level(gaps)
+    return [one for one in gaps if one.measured.size > one.allowed and one.measured.chance <= most]
 
 
 def at_least(count: Any, rows: float, before: Any, rows_before: float) -> Any:

@@ -2,6 +2,7 @@
 
 import io
 import math
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -13,14 +14,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from src.metrics import better
-from src.monitoring.drifts import FALSE_ALARMS
+from src.metrics import METRICS, better
+from src.monitoring.drifts import BY_LABELS
 from src.monitoring.gather import REQUEST, ROW, Asked
 from src.shared import fields, slices, store, tables
 from src.shared.errors import UserError
 from src.shared.fields import BLANKS, Format, Kind
 from src.shared.intervals import intervals
-from src.shared.measure import headline
+from src.shared.measure import headline, shares
 from src.shared.params import Bound, Evaluate
 from src.shared.sidecar import Sidecar
 from src.shared.slices import Estimate, Slice
@@ -28,6 +29,8 @@ from src.shared.verdicts import worse
 
 LABEL = "label"
 NORMAL = NormalDist()
+# Means of losses that have no limit, so that a few rows may make up most of them.
+UNLIMITED = {"log_loss", "rmse", "mae", "r2", "mape"}
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,30 @@ class Evaluated:
     Attributes:
         metrics: each metric.
         slices: the same on parts of the test split.
+        rows: how many the test split has; 0 where that is not known.
     """
 
     metrics: Mapping[str, Estimate] = field(default_factory=dict)
     slices: Sequence[Slice] = ()
+    rows: int = 0
+
+
+@dataclass(frozen=True)
+class Part:
+    """What the answers of a window were worth, or those of a slice of it.
+
+    Attributes:
+        name: of the slice; empty for all rows.
+        rows: how many.
+        metrics: each metric, with its 95 % interval.
+        exact: of the metrics that are shares of independent rows: of how many, and how many these
+            are of them.
+    """
+
+    name: str
+    rows: int
+    metrics: Mapping[str, Estimate]
+    exact: Mapping[str, tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -105,7 +128,7 @@ def read(address: str, known: Sidecar) -> Labels:
     by = [REQUEST, ROW] if REQUEST in texts else known.key
     if not by or not {known.target, *by} <= {*texts}:
         needs = f"'{known.target}', and {REQUEST} with {ROW} or the columns of data.key"
-        has = tables.listed(map(str, texts))[:200]
+        has = textwrap.shorten(tables.listed(map(str, texts)), 200, placeholder=" ...")
         raise UserError(f"LABELS={address}: needs {needs}; it has: {has}")
     texts = texts[[*by, known.target]].drop_duplicates()
     whole = texts[~texts[known.target].isin(known.form.absent) & (texts[by] != "").all(axis=1)]
@@ -215,6 +238,16 @@ def judge(
     Yields:
         Each metric with a bound, of all rows, then of each slice with enough of them.
     """
+    yield from compare(measure(labelled, settings), tested, bounds)
+
+
+def measure(labelled: Asked, settings: Evaluate) -> list[Part]:
+    """Measure what the answers of a window were worth: all of them, then each slice.
+
+    Args:
+        labelled: the rows that have a label which is a class, or a number.
+        settings: the section evaluate of params.yaml.
+    """
     parts = {"": np.arange(len(labelled.times))}
     known = [one for one in settings.slices if _column(one) in labelled.frame]  # recorded
     for names in slices.label(labelled.frame.reset_index(drop=True), known).values():
@@ -222,70 +255,144 @@ def judge(
             rows = np.flatnonzero(names == name)
             if len(rows) >= settings.slice_rows:
                 parts[name] = rows
-    before = {"": tested.metrics} | {one.name: one.metrics for one in tested.slices}
+    found = []
     for name, rows in parts.items():
+        part = labelled.take(rows)
+        ends = intervals(part.said, settings.resamples, settings.seed, order=part.times)
+        metrics = {
+            metric: Estimate(value, ends[metric].low, ends[metric].high)
+            for metric, value in headline(part.said).items()
+        }
+        exact = {
+            metric: counts
+            for metric, counts in shares(part.said).items()
+            if metric in ends and ends[metric].method == "Wilson"
+        }
+        found.append(Part(name, len(rows), metrics, exact))
+    return found
+
+
+def compare(
+    parts: Sequence[Part], tested: Evaluated, bounds: Mapping[str, Bound]
+) -> Iterator[Judged]:
+    """Compare the metrics of a window with the bounds and the test split.
+
+    Args:
+        parts: all rows of the window, then its slices.
+        tested: what evaluate measured.
+        bounds: the gate's.
+    """
+    before = {"": (tested.metrics, tested.rows)}
+    before |= {one.name: (one.metrics, one.rows) for one in tested.slices}
+    for part in parts:
         limits = {
-            metric: (one.slice_min, one.slice_max) if name else (one.min, one.max)
+            metric: (one.slice_min, one.slice_max) if part.name else (one.min, one.max)
             for metric, one in bounds.items()
         }
-        asked = [*(bounds[metric].max_drop for metric in bounds), *chain(*limits.values())]
+        asked = [*(one.max_drop for one in bounds.values()), *chain(*limits.values())]
         questions = max(1, sum(one is not None for one in asked))
         if len(parts) > 1:  # all rows take one half of the false alarms, the slices the other
-            questions *= 2 * (len(parts) - 1 if name else 1)
-        z = NORMAL.inv_cdf(1 - FALSE_ALARMS / 2 / questions)
-        part = labelled.take(rows)
-        values = headline(part.said)
-        ends = intervals(part.said, settings.resamples, settings.seed, order=part.times)
+            questions *= 2 * (len(parts) - 1 if part.name else 1)
+        z = NORMAL.inv_cdf(1 - BY_LABELS / questions)
+        estimates, rows = before.get(part.name, ({}, 0))
+        times = math.sqrt(part.rows / rows) if rows else 0.0
         for metric, bound in bounds.items():
-            if metric in values:
-                now = Estimate(values[metric], ends[metric].low, ends[metric].high)
+            if metric in part.metrics:
+                now = part.metrics[metric]
+                wrong: list[str] = []
+                if reach := _reaches(metric, part, z):
+                    wrong += _missed(now.value, reach, limits[metric])
+                    if then := estimates.get(metric):
+                        wrong += _fallen(metric, bound, now.value, reach, then, times, z)
                 limit = next((one for one in limits[metric] if one is not None), None)
-                then = before.get(name, {}).get(metric)
-                wrong = "; ".join(_wrong(metric, bound, limits[metric], now, then, z))
-                yield Judged(metric, name, len(rows), now, limit, wrong)
+                yield Judged(metric, part.name, part.rows, now, limit, "; ".join(wrong))
 
 
 def _column(one: Any) -> str:
     return one if isinstance(one, str) else str(one.column)
 
 
-def _wrong(
+def _missed(
+    value: float, reach: tuple[float, float], limits: tuple[float | None, float | None]
+) -> Iterator[str]:
+    """Say which bound a metric surely misses.
+
+    Args:
+        value: of the metric.
+        reach: how far its interval reaches below and above it.
+        limits: the least and the greatest value allowed.
+    """
+    (below, above), (least, greatest) = reach, limits
+    if least is not None and value + above < least:
+        yield f"below {least:g}"
+    if greatest is not None and value - below > greatest:
+        yield f"above {greatest:g}"
+
+
+def _fallen(
     metric: str,
     bound: Bound,
-    limits: tuple[float | None, float | None],
-    now: Estimate,
-    then: Estimate | None,
+    value: float,
+    reach: tuple[float, float],
+    then: Estimate,
+    times: float,
     z: float,
 ) -> Iterator[str]:
-    """Say what is surely wrong with a metric.
+    """Say that a metric has surely fallen since the test split, if so.
+
+    Where a few rows make up most of a metric, a test split may have none of these and seem surer
+    than it is: its error counts as that of as many rows that spread as the window's do, at least.
 
     Source: Newcombe, Interval Estimation for the Difference Between Independent Proportions (1998),
-    method 10, for the difference from the test split.
+    method 10.
 
     Args:
         metric: its name.
         bound: of the gate, for max_drop.
-        limits: the least and the greatest value allowed of these rows.
-        now: the metric of these rows.
-        then: the same of the test split, if it is known.
+        value: of the metric here.
+        reach: how far its interval reaches below and above it.
+        then: the same of the test split.
+        times: how much larger the error of as many rows as the test split has is; 0 if not known.
         z: how many standard errors are sure.
     """
-    if now.low is None or now.high is None or now.low == now.high:
+    if bound.max_drop is None or then.low is None or then.high is None or then.low == then.high:
         return
-    least, greatest = limits
-    if least is not None and now.value + _reach(metric, now.value, now.high, z) < least:
-        yield f"below {least:g}"
-    if greatest is not None and now.value - _reach(metric, now.value, now.low, z) > greatest:
-        yield f"above {greatest:g}"
-    if bound.max_drop is None or then is None or then.low == then.high:
-        return
-    drop = worse(metric, bound, then.value, now.value)
-    near, far = (now.high, then.low) if now.value < then.value else (now.low, then.high)
-    ends = (now.value, near), (then.value, far)  # those that face each other
-    margin = math.hypot(*(_reach(metric, value, end, z) for value, end in ends if end is not None))
-    if drop > bound.max_drop and drop > margin:
+    below, above = reach
+    near, far = (above, then.low) if value < then.value else (below, then.high)  # face each other
+    away = _reach(metric, then.value, far, z)
+    if metric in UNLIMITED or (metric in METRICS and METRICS[metric].function):
+        away = max(away, near * times)
+    drop = worse(metric, bound, then.value, value)
+    if drop > bound.max_drop and drop > math.hypot(near, away):
         was = f"{drop:.3g} worse than in the test split, {then.value:.4g}"
         yield f"{was}, allowed {bound.max_drop:g}"
+
+
+def _reaches(metric: str, part: Part, z: float) -> tuple[float, float] | None:
+    """Return how far below and above a metric its interval reaches; None where it has none.
+
+    That of a share is exact. Wilson's is good at 95 %, but at the few in 10,000 that are asked here
+    it misses a share near 1 several times as often as it should.
+
+    Source: Clopper and Pearson, The Use of Confidence or Fiducial Limits (1934).
+
+    Args:
+        metric: its name.
+        part: which rows.
+        z: how many standard errors are sure.
+    """
+    from scipy.special import betaincinv  # type: ignore[import-untyped]
+
+    now = part.metrics[metric]
+    if now.low is None or now.high is None or now.low == now.high:
+        return None
+    if metric not in part.exact:
+        return _reach(metric, now.value, now.low, z), _reach(metric, now.value, now.high, z)
+    hits, count = part.exact[metric]
+    chance, misses = NORMAL.cdf(-z), count - hits
+    low = float(betaincinv(hits, misses + 1, chance)) if hits else 0.0
+    lacking = float(betaincinv(misses, hits + 1, chance)) if misses else 0.0
+    return hits / count - low, misses / count - lacking
 
 
 def _reach(metric: str, value: float, end: float, z: float) -> float:

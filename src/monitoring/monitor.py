@@ -29,6 +29,7 @@ from src.shared.paths import (
     SCHEMA,
     SIDECAR,
     SLICES,
+    VALIDATION,
 )
 from src.shared.sidecar import Sidecar
 from src.shared.slices import Estimate
@@ -72,7 +73,12 @@ def notes(
             f"{limits.min_rows}; a longer monitor.window has more."
         )
     if waiting := len(found.answered) - sum(window.all_rows for window in judged):
-        yield f"Not compared yet: {waiting:,} rows of a window that is not over."
+        length = windows.length_of(limits.window)
+        end = windows.floor(found.times.max().item().replace(tzinfo=UTC), length) + length
+        yield (
+            f"Not compared yet: {counted(waiting, 'row')} of a window that is not over; it ends at "
+            f"{end:%Y-%m-%d %H:%M} UTC, with a shorter monitor.window sooner."
+        )
     names = [one.name for one in known.features]
     for which, why in ((known.unrecorded, "not recorded"), (limits.accept, "accepted")):
         if some := [name for name in names if name in which]:
@@ -93,7 +99,9 @@ def evaluated() -> tuple[Evaluated, list[str]]:
         name: Estimate(value, ends[name]["low"], ends[name]["high"])
         for name, value in files.read_json(METRICS, provenance.REMEDY).items()
     }
-    return Evaluated(found, slices.read(SLICES) if SLICES.exists() else ()), []
+    validated = files.read_json(VALIDATION, provenance.REMEDY) if VALIDATION.exists() else {}
+    parts = slices.read(SLICES) if SLICES.exists() else ()
+    return Evaluated(found, parts, validated.get("test_rows", 0)), []
 
 
 def add_labels(
@@ -141,11 +149,15 @@ def main() -> int:
     schema = checks.read_schema(settings.data.drop) if SCHEMA.exists() else None
     judged = windows.judge(found, starts, known.reference, settings.monitor, schema)
     said = list(notes(found, judged, known, settings.monitor))
+    if not len(found.times):
+        span = f"from {since:%Y-%m-%d %H:%M}" + (f" to {until:%Y-%m-%d %H:%M}" if until else " on")
+        said.append(f"{plain(source)} holds no rows {span}, UTC.")
     if address := os.environ.get("LABELS", ""):
         said += add_labels(found, judged, labels.read(address, known), settings)
     comparison = Comparison(known.model.sha256, judged, said)
     write(comparison)
-    for line in summary(comparison):
+    *lines, verdict = summary(comparison)
+    for line in (*lines, f"The page: {HTML.as_posix()}", verdict):
         print(textwrap.fill(plain(line), WIDTH, subsequent_indent="  "))
     return comparison.status
 

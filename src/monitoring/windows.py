@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from src.monitoring.drifts import FALSE_ALARMS, Gap, beyond_chance, compare
+from src.monitoring.drifts import Gap, beyond_chance, compare, level
 from src.monitoring.gather import Asked, Record
 from src.monitoring.labels import Evaluated, Judged, counted, with_class
 from src.monitoring.labels import judge as judge_metrics
@@ -149,7 +149,7 @@ def judge(
             said = reference.output(distinct.said)
             window.gaps = list(compare(distinct.frame, said, known, limits, schema))
             window.findings += map(finding, beyond_chance(window.gaps))
-        window.findings += refusals(record, start, limits)
+        window.findings += refusals(record, start, limits, level(window.gaps))
         window.findings += volume(counts, at, limits)
         windows.append(window)
     return windows
@@ -207,8 +207,15 @@ def _within(times: np.ndarray, start: datetime, length: timedelta) -> np.ndarray
     return (times >= first) & (times < last)
 
 
-def refusals(record: Record, start: datetime, limits: Monitor) -> list[Finding]:
-    """Say so where surely more requests were refused than is allowed."""
+def refusals(record: Record, start: datetime, limits: Monitor, most: float) -> list[Finding]:
+    """Say so where surely more requests were refused than is allowed.
+
+    Args:
+        record: the rows.
+        start: where the window begins.
+        limits: the section monitor of params.yaml.
+        most: up to which chance it counts.
+    """
     from scipy.special import bdtrc  # type: ignore[import-untyped]
 
     length = length_of(limits.window)
@@ -216,7 +223,7 @@ def refusals(record: Record, start: datetime, limits: Monitor) -> list[Finding]:
         int(_within(times, start, length).sum()) for times in (record.refused, record.requests)
     )
     asked = refused + answered
-    if not refused or bdtrc(refused - 1, asked, limits.max_refused) > FALSE_ALARMS / 2:
+    if not refused or bdtrc(refused - 1, asked, limits.max_refused) > most:
         return []
     share = f"{refused / asked:.1%} of {asked:,} requests were refused"
     return [Finding("refused", "", f"{share}, allowed {limits.max_refused:.1%}")]

@@ -295,12 +295,19 @@ def over_time(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
         points: each with `time` (ISO 8601), `value` and `found` (whether it is wrong) and, where
             there are any, `low`, `high` and `bound`.
     """
+    days = {point["time"][:10] for point in points}
     x = {
         "field": "time",
         "type": "temporal",
         "title": None,
         "scale": {"type": "utc", "padding": 8},
-        "axis": {"format": "%d %b", "labelOverlap": "greedy", "grid": False, "tickCount": 4},
+        "axis": {
+            "format": "%d %b" if len(days) > 2 else "%d %b %H:%M",
+            "grid": False,
+            "labelOverlap": "greedy",
+            "labelSeparation": 8,
+            "tickCount": 4,
+        },
     }
     zero = not any(point.get("low") is not None for point in points)  # of metrics near 1
     y = {"type": "quantitative", "title": None, "axis": {"tickCount": 3}, "scale": {"zero": zero}}

@@ -1,4 +1,4 @@
-"""GitHub's API, and text that does nothing there. It needs only Python."""
+"""What GitHub reads of a run, its API, and text that does nothing there. It needs only Python."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from src.shared.errors import UserError
+from src.shared.errors import UserError, plain
 
 AUTHOR = "github-actions[bot]"
 LIMIT = 60_000  # signs of a text; GitHub takes 65,536
@@ -23,6 +23,22 @@ CALLS = re.compile(
     r"@|&(?=#|(?!(?:lt|gt|amp|quot);)\w)|#(?=[^\s#])|\bGH(?=\W*\d)|:(?=\W*/)|\bwww(?=\W*\.)",
     re.IGNORECASE,
 )
+
+
+def summarise(text: str) -> None:
+    """Add to the run's summary."""
+    _append("GITHUB_STEP_SUMMARY", text)
+
+
+def output(**values: object) -> None:
+    """Set outputs of the step, each of which fits in one line."""
+    _append("GITHUB_OUTPUT", "\n".join(f"{key}={plain(value)}" for key, value in values.items()))
+
+
+def _append(name: str, text: str) -> None:
+    if path := os.environ.get(name):
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(f"{text}\n")
 
 
 def tame(text: str) -> str:

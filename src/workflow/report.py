@@ -19,7 +19,7 @@ from src.shared import errors
 from src.shared.errors import UserError
 from src.shared.page import code, say
 from src.shared.paths import REPORT, VERDICTS
-from src.workflow import state
+from src.workflow import github, state
 from src.workflow.champion import find_base, find_loosened, judge, place_of
 from src.workflow.state import PLACES, State
 
@@ -32,6 +32,7 @@ STEPS = {
     "pull": "dvc pull",
     "validation": "data validation",
     "smoke": "smoke model",
+    "rows": "the labelled rows",
     "repro": "dvc repro",
     "gate": "metrics check",
     "lock": "dvc.lock and metrics in Git",
@@ -111,9 +112,7 @@ def main() -> None:
     report.write(known.champion or find_base(), run)
     for path in noted:  # for people: nothing reads them there
         shutil.copyfile(path, REPORT / path.name)
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(report.MARKDOWN.read_text("utf-8"))
+    github.summarise(report.MARKDOWN.read_text("utf-8"))
 
 
 if __name__ == "__main__":

@@ -27,9 +27,10 @@ from src.shared.duplicates import earlier_equals
 from src.shared.errors import UserError, plain
 from src.shared.fields import Format, Kind
 from src.shared.hashes import hash_rows
+from src.shared.page import escape
 from src.shared.params import Params
 from src.shared.raw import Raw
-from src.workflow import labelled, state
+from src.workflow import github, labelled, state
 from src.workflow.labelled import Row
 
 
@@ -291,9 +292,10 @@ def main() -> None:
     if new:
         track(path)
     state.note(came=told)
-    if output := os.environ.get("GITHUB_OUTPUT"):
-        with Path(output).open("a", encoding="utf-8") as file:
-            file.write(f"new={new}\n")
+    github.output(came="; ".join(told), new=new)
+    if not new:  # else the report tells it
+        lines = (f"- {escape(one)}" for one in told)
+        github.summarise("\n".join(["Nothing was trained:", "", *lines]))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from src.shared import files
 from src.shared.paths import REPORT
-from src.workflow import stages, state
+from src.workflow import github, stages, state
 
 CONFIG, LOCAL = Path(".dvc/config"), Path(".dvc/config.local")
 CI = "ci"  # the name of the remote that DVC_REMOTE_URL stands for
@@ -137,9 +137,7 @@ def main() -> None:
         sources = {name: url} | sources
     state.note(source=source, why=why, sources=sources)
     print(f"data from the {state.PLACES[source]}: {why}")
-    if output := os.environ.get("GITHUB_OUTPUT"):
-        with Path(output).open("a", encoding="utf-8") as file:
-            file.write(f"source={source}\n")
+    github.output(source=source)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,11 @@ Exit status: 0 where it could decide or there is nothing to watch, 2 where it co
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 from src.shared import errors, record, store
 from src.shared.errors import UserError
 from src.shared.paths import REPORT, SIDECAR
-from src.workflow import pull, state
+from src.workflow import github, pull, state
 
 UNDECIDED = 2
 COMMAND = (sys.executable, "-m", "src.monitoring.monitor")
@@ -25,19 +24,12 @@ def holds_any(address: str) -> bool:
         return bool(system.exists(path)) and any(map(record.closed, system.find(path)))
 
 
-def summarise(what: str) -> None:
-    """Add to the run's summary."""
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(f"{what}\n")
-
-
 def main() -> int:
     """Compare, and tell the next job whether the comparison could decide."""
     address, known = os.environ["RECORD"], state.read()
     if not holds_any(address):
         print(told := f"There is nothing to watch: {address} holds no record.")
-        summarise(told)
+        github.summarise(told)
         return 0
     if pull.fetch([SIDECAR.as_posix()], known.sources):
         raise UserError(
@@ -47,11 +39,11 @@ def main() -> int:
     status = subprocess.run(COMMAND, check=False).returncode
     page = REPORT / "monitor.md"
     if page.exists():
-        summarise(page.read_text("utf-8"))
-    if status in (0, 1) and (output := os.environ.get("GITHUB_OUTPUT")):
-        with Path(output).open("a", encoding="utf-8") as file:
-            file.write("decided=yes\n")
-    return 0 if status in (0, 1) else UNDECIDED
+        github.summarise(page.read_text("utf-8"))
+    if status not in (0, 1):
+        return UNDECIDED
+    github.output(decided="yes")
+    return 0
 
 
 if __name__ == "__main__":

@@ -203,7 +203,7 @@ def test_command_says_what_it_moved_or_in_one_line_what_is_wrong(tmp_path: Path)
     put(tmp_path / "here", "a")
     command = ("python", "-m", "src.monitoring.collect")
     done = call(*command, folder=tmp_path, FROM="here", TO="there")
-    assert (done.status, done.err.splitlines()[-1]) == (0, "1 files (0.0 MB) moved to there")
+    assert (done.status, done.err.splitlines()[-1]) == (0, "1 file (0.0 MB) moved to there")
     done = call(*command, folder=tmp_path, FROM="none", TO="there")
     assert done.status == 1
     assert done.err == "error: none: no such folder; set FROM to the folder of a record\n"

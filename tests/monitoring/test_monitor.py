@@ -66,7 +66,7 @@ def test_quiet_days_have_nothing_to_say(
     assert (found["since"], found["until"]) == ((TODAY - 3 * DAY).isoformat(), TODAY.isoformat())
     assert MARKDOWN.read_text("utf-8").startswith("# ✅ Nothing found\n")
     out = capsys.readouterr().out
-    assert out.endswith("monitor: nothing found\n")
+    assert out.endswith("The page: report/monitor.html\nmonitor: nothing found\n")
     assert max(map(len, out.splitlines())) <= 80
 
 
@@ -125,7 +125,9 @@ def test_an_empty_record_and_one_that_is_not_there(compare: Compare) -> None:
     with pytest.raises(UserError, match="no such folder"):
         compare()
     RECORD.mkdir()
-    assert compare()["verdict"] == "undecided"
+    found = compare(SINCE="2026-11-01")
+    assert found["verdict"] == "undecided"
+    assert found["notes"] == ["record holds no rows from 2026-11-01 00:00 on, UTC."]
     assert MARKDOWN.read_text("utf-8").startswith("# ❔ Undecided\n\nThere is no window")
     with pytest.raises(UserError, match="name the record"):
         compare(RECORD="")
@@ -138,7 +140,11 @@ def test_windows_are_cut_by_the_records_time(compare: Compare) -> None:
     put(RECORD, train_rows(120, 1), TODAY + DAY)
     found = compare()
     assert [one["rows"] for one in found["windows"]] == [300]
-    assert found["notes"] == ["Not compared yet: 120 rows of a window that is not over."]
+    [note] = found["notes"]
+    assert note == (
+        "Not compared yet: 120 rows of a window that is not over; it ends at "
+        f"{TODAY + 2 * DAY:%Y-%m-%d} 00:00 UTC, with a shorter monitor.window sooner."
+    )
 
 
 def test_since_and_until_choose_the_windows(compare: Compare) -> None:

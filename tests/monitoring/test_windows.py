@@ -72,8 +72,8 @@ def test_a_number_of_rows_unlike_the_others_is_found(counts: list[int], at: int,
 def test_refused_requests_are_found_where_they_are_surely_too_many() -> None:
     for refused, found in ((10, False), (14, False), (30, True)):
         rows = record_of([NOON] * (100 - refused), [NOON] * refused)
-        assert bool(refusals(rows, TODAY, limits())) is found
-        assert refusals(rows, TODAY - DAY, limits()) == []
+        assert bool(refusals(rows, TODAY, limits(), 1 / 400)) is found
+        assert refusals(rows, TODAY - DAY, limits(), 1 / 400) == []
 
 
 def test_a_row_that_is_asked_again_counts_once() -> None:

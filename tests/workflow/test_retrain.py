@@ -66,6 +66,7 @@ class Case:
         for name, value in {"RECORD": "record", "LABELS": "labels.csv"}.items():
             monkeypatch.setenv(name, str(folder / value))
         monkeypatch.setenv("GITHUB_OUTPUT", str(folder / "output"))
+        monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(folder / "summary"))
         monkeypatch.setattr(retrain, "track", self.tracked)
         self.path = folder / params.load().data.raw
         self.path.with_name(f"{self.path.name}.dvc").touch()
@@ -183,6 +184,8 @@ def test_a_known_row_keeps_its_label(case, capsys):
     assert project.run() == 0
     assert "240 are in the data already, under another label" in capsys.readouterr().out
     assert project.path.read_bytes() == project.before
+    summary = (project.folder / "summary").read_text("utf-8")
+    assert summary.startswith("Nothing was trained:\n\n- 240 labelled rows came in, 0 of them are ")
 
 
 def test_without_a_key_by_request_and_features(case, capsys):

@@ -6,6 +6,7 @@ record now, and each day's files are dated as of that day before they are collec
 
 import http.client
 import json
+import re
 import resource
 import shutil
 import signal
@@ -223,6 +224,16 @@ class Circle:
         assert found == 0, log
         return log
 
+    def check(self, pull: dict[str, Any]) -> str:
+        """Run the checks of a pull request, as once somebody approves of that; give the report."""
+        names = ("main", pull["head"]["ref"])
+        main, head = (git(self.clone, "rev-parse", one).strip() for one in names)
+        payload = {"number": pull["number"], "base": {"sha": main}, "head": {"sha": head}}
+        git(self.clone, "switch", "--quiet", "--detach", head)
+        self.act("ci.yml", "pull_request", 11, {"pull_request": payload})
+        git(self.clone, "switch", "--quiet", "main")
+        return (self.folder / "store/report/report.md").read_text("utf-8")
+
     def accept(self, branch: str) -> None:
         """Merge a branch; main's own run trains and pushes, and the model is fetched."""
         before = git(self.clone, "rev-parse", "HEAD").strip()
@@ -257,7 +268,7 @@ def kinds_of(found: dict[str, Any]) -> set[tuple[str, str]]:
 def test_fourteen_days(
     circle: Circle, orchard: Path, github: GitHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    quiet_days(circle, orchard)
+    old = quiet_days(circle, orchard)
     found = circle.night(10, monkeypatch)
     # Of day 5, 100 rows were in the memory of the process that was killed, and 100 came later; of
     # day 8, one of four files was written by a machine whose clock was a day ahead.
@@ -266,11 +277,10 @@ def test_fourteen_days(
     assert github.issues == {}
 
     # Drift in one feature, then labels that turn bad.
-    old = circle.serve(orchard)
     drifted = harvest(11, new_meter=0.2)
     old.ask(drifted)
     circle.end_day(11)
-    circle.act("monitor.yml", "schedule", 11, {})
+    circle.night(11, monkeypatch)
     (one,) = github.open_issues
     assert "| `size` | drift | " in one["body"]
     assert github.comments == {}
@@ -281,7 +291,7 @@ def test_fourteen_days(
     assert told["body"].startswith("New since the last run:\n- accuracy: ")
     assert github.open_issues == [one]
 
-    # A label of the issue, and a pull request, which somebody merges.
+    # A label of the issue, and a pull request, which is checked, and somebody merges.
     labelled = {"action": "labeled", "label": {"name": "retrain"}, "issue": {"user": one["user"]}}
     log = circle.act("retrain.yml", "issues", 11, labelled)
     assert "1,000 labelled rows came in, 1,000 of them are new and added to the data" in log
@@ -295,6 +305,11 @@ def test_fourteen_days(
         "data/raw.csv.dvc",
         "dvc.lock",
     ]
+    report = circle.check(pull)
+    assert report.startswith("# ✅ Passed")
+    champion = git(circle.clone, "rev-parse", "main")[:10]
+    assert f"The champion is the model of commit `{champion}`." in report
+    assert re.search(r"beside the champion, on \d+ rows that both tested: `accuracy`", report)
     circle.accept(branch)
     before, after = (joblib.load(folder / MODEL) for folder in (orchard, circle.clone))
     rows = harvest(12, new_meter=0.2)
@@ -329,8 +344,8 @@ def test_fourteen_days(
     assert len(keys) == len(set(keys)) == 14 * ROWS
 
 
-def quiet_days(circle: Circle, orchard: Path) -> None:
-    """Ten days on which all is as it was, but for what machines do."""
+def quiet_days(circle: Circle, orchard: Path) -> Service:
+    """Let ten days go by on which all is as it was, but for what machines do; give the service."""
     service = circle.serve(orchard)
     for day in range(1, 11):
         rows = harvest(day, 1_100 if day == 5 else ROWS)
@@ -349,4 +364,4 @@ def quiet_days(circle: Circle, orchard: Path) -> None:
             service.stop()  # which writes what is in memory
             service = circle.serve(orchard)
         circle.end_day(day, ahead=1 if day == 8 else 0)
-    service.stop()
+    return service
