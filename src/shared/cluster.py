@@ -27,6 +27,7 @@ from src.shared.errors import UserError
 
 ADDRESS = "DASK_SCHEDULER_ADDRESS"
 PATIENCE = 5  # seconds in which a scheduler must answer and have a worker
+RETURN = 30  # seconds in which workers that died must be replaced
 HOW = "docs/scale.md says how to start one"
 GONE = "the scheduler is gone; start it again, then run this again"
 # What sends and receives, beside what the model is made of.
@@ -163,6 +164,36 @@ def keeping(client: Any, workers: Iterable[str]) -> Iterator[None]:
         raise WorkerLostError(f"lost {len(lost)} of {len(list(workers))} workers") from None
     finally:
         over = True
+
+
+def workers_of(client: Any) -> list[str]:
+    """Return the addresses of all workers; wait for one, as nannies may be replacing the last.
+
+    Raises:
+        UserError: none comes.
+    """
+    try:
+        client.wait_for_workers(1, timeout=RETURN)
+    except TimeoutError:
+        raise UserError(f"{ADDRESS}: the last worker died; {HOW}") from None
+    return sorted(client.scheduler_info(n_workers=-1)["workers"])
+
+
+def restart(client: Any, workers: list[str]) -> bool:
+    """Have the workers' nannies replace those that are left, which may hang, and wait for all.
+
+    Returns:
+        Whether they could: False, and nothing is done, where one of them has no nanny.
+    """
+    there = client.scheduler_info(n_workers=-1)["workers"]
+    left = [one for one in workers if one in there]
+    if not all(there[one]["nanny"] for one in left):
+        return False
+    with contextlib.suppress(KeyError):  # one has died by now
+        client.restart_workers(left, timeout=RETURN, raise_for_error=False)
+    with contextlib.suppress(TimeoutError):  # then it goes on with those that are back
+        client.wait_for_workers(len(workers), timeout=RETURN)
+    return True
 
 
 def _interrupt() -> None:

@@ -228,6 +228,25 @@ def train(*arguments, **options):
 started, ordinary = [], xgboost.training.train
 xgboost.training.train = train
 """
+DIE_ONCE = """
+import os, signal
+from pathlib import Path
+import lightgbm.engine, lightgbm.sklearn
+
+def train(*arguments, callbacks=None, **options):
+    callbacks = [*(callbacks or []), die]
+    return lightgbm.engine.train(*arguments, callbacks=callbacks, **options)
+
+def die(state):
+    if state.iteration == 5:
+        try:
+            Path({file!r}).touch(exist_ok=False)
+        except FileExistsError:
+            return
+        os.kill(os.getpid(), signal.SIGKILL)
+
+lightgbm.sklearn.train = train
+"""
 needs_trainers = pytest.mark.skipif(
     not (HAS_DASK and (EXTRA[1].exists() or importlib.util.find_spec("xgboost"))),
     reason="Dask, XGBoost or LightGBM is not installed",
@@ -331,6 +350,49 @@ def test_worker_that_is_killed_while_it_trains(project, run, address: str, tmp_p
         done = train(folder, address)
     assert (done.status, done.err) == (0, "")
     assert "lost 1 of 3 workers; sending the rows again\n" in done.out
+
+
+@pytest.mark.slow
+@needs_trainers
+def test_nannies_replace_workers_that_wait_for_a_dead_one(project, run, tmp_path: Path) -> None:
+    """With LightGBM the other worker waits; both are replaced, and the run goes on."""
+    folder = project(table=fruit(20_000), train=LIGHTGBM | {"folds": 2})
+    run("prepare", "validate")
+    assert train(folder).status == 0
+    scores = json.loads((TRAINING / "metrics.json").read_text())
+    distribute(folder)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "die.py").write_text(DIE_ONCE.format(file=str(tmp_path / "died")))
+    preload = ("--preload", str(tmp_path / "die.py"))
+    with ExitStack() as running:
+        _, address = running.enter_context(scheduler(tmp_path / "empty"))
+        for _ in range(2):
+            running.enter_context(worker(tmp_path / "empty", address, *preload, nanny=True))
+        done = train(folder, address)
+    assert (done.status, done.err) == (0, "")
+    assert done.out.count("lost 1 of 2 workers; sending the rows again\n") == 1
+    assert (tmp_path / "died").exists()
+    there = json.loads((TRAINING / "metrics.json").read_text())
+    for name in ("accuracy", "roc_auc", "log_loss"):
+        assert there[name] == pytest.approx(scores[name], abs=0.002)
+
+
+@pytest.mark.slow
+@needs_trainers
+def test_worker_without_a_nanny_ends_a_training_with_lightgbm(project, run, tmp_path: Path) -> None:
+    folder = project(table=fruit(2_000), train=LIGHTGBM | {"distributed": True})
+    run("prepare", "validate")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "die.py").write_text(DIE_ONCE.format(file=str(tmp_path / "died")))
+    with ExitStack() as running:
+        _, address = running.enter_context(cluster(tmp_path / "empty", 1))
+        preload = ("--preload", str(tmp_path / "die.py"))
+        running.enter_context(worker(tmp_path / "empty", address, *preload))
+        done = train(folder, address)
+    assert done.status == 1
+    assert done.err.startswith("error: DASK_SCHEDULER_ADDRESS: lost 1 of 2 workers, and with Light")
+    assert done.err.count("\n") == 1
+    assert not MODEL.exists()
 
 
 @pytest.mark.parametrize(
