@@ -100,7 +100,8 @@ def _backend(client: Any) -> Any:
     """Return the backend of joblib that sends jobs to the cluster.
 
     Unlike joblib's own it sends no jobs of jobs, such as each tree of each candidate, which takes
-    longer than to grow it; and whoever asks for one job at a time gets that, in this process.
+    longer than to grow it; and whoever asks for one job at a time gets that, in this process. What
+    a search wants to be told of its fits it is told here, when they are done.
     """
     from joblib._dask import DaskDistributedBackend
     from joblib._parallel_backends import FallbackToBackend, SequentialBackend
@@ -112,10 +113,29 @@ def _backend(client: Any) -> Any:
             return int(super().configure(n_jobs, *args, **options))
 
         def submit(self, func: Any, callback: Any = None) -> Any:
+            contexts = [_context_of(options) for _, _, options in func.items]
             func.items = [(_Alone(job), args, options) for job, args, options in func.items]
-            return super().submit(func, callback)
+
+            def done(result: Any) -> None:
+                for context in filter(None, contexts):
+                    context.call_on_fit_task_end(estimator=None)
+                if callback is not None:
+                    callback(result)
+
+            return super().submit(func, done)
 
     return Backend(client=client)
+
+
+def _context_of(options: dict[str, Any]) -> Any:
+    """Take from what scikit-learn gives a fit of a search that by which callbacks are told of it.
+
+    It leads to all fits of the search, with which it would be sent.
+    """
+    if not {"callback_ctx", "caller"} <= options.keys():  # another job
+        return None
+    options["caller"] = None
+    return options.pop("callback_ctx")
 
 
 def learn_here(model: Pipeline, frame: pd.DataFrame, target: pd.Series) -> Any:

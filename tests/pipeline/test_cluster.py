@@ -98,6 +98,43 @@ def test_results_are_those_of_one_process(project, run, address: str, estimator)
     assert results() == here
 
 
+WATCH = """
+import io, json, runpy, tqdm
+from src.shared import search
+
+class Bar(tqdm.tqdm):
+    def __init__(self, **options):
+        super().__init__(**options | {"disable": False, "file": io.StringIO()})
+        bars.append([])
+
+    def update(self, count=1):
+        super().update(count)
+        bars[-1].append((self.n, self.total))
+
+bars, search.tqdm = [], Bar
+try:
+    runpy.run_module("src.train", run_name="__main__")
+finally:
+    print(json.dumps(bars))
+"""
+
+
+@pytest.mark.slow
+@needs_dask
+def test_bar_of_a_search_grows_with_each_fit(project, run, address: str) -> None:
+    """Trees, which are sent too when the best candidate is fitted, are not counted."""
+    arguments = {"estimator": FOREST, "param_grid": {"max_depth": [1, 2, 3]}, "cv": 3}
+    folder = project(train=SEARCH | {"arguments": arguments, "folds": 2})
+    run("prepare", "validate")
+    path = os.pathsep.join([str(ROOT), PACKAGES])
+    environment = {"PYTHONPATH": path, "DASK_SCHEDULER_ADDRESS": address}
+    done = call("python", "-c", WATCH, folder=folder, **environment)
+    assert (done.status, done.err) == (0, "")
+    counted = [[fit, 9] for fit in range(1, 10)]
+    last = [[9, 9]]  # scikit-learn's word that it is over
+    assert json.loads(done.out.splitlines()[-1]) == [counted + last] * 3
+
+
 def own_estimator(
     project: Callable[..., Path], run: Callable[..., Result], **arguments: Any
 ) -> Path:
