@@ -27,7 +27,7 @@ from src.shared.errors import UserError
 
 ADDRESS = "DASK_SCHEDULER_ADDRESS"
 PATIENCE = 5  # seconds in which a scheduler must answer and have a worker
-RETURN = 30  # seconds in which workers that died must be replaced
+RETURN = 30  # seconds in which workers that died must be replaced, and full ones have room again
 HOW = "docs/scale.md says how to start one"
 GONE = "the scheduler is gone; start it again, then run this again"
 # What sends and receives, beside what the model is made of.

@@ -119,6 +119,11 @@ def train(
                     scores.append((headline(predictions), predictions))
                 model.steps[-1] = ("estimator", _fit(estimator, parts, width, settings))
                 return scores
+        except TimeoutError:  # Dask gives a worker whose memory is full nothing more
+            raise UserError(
+                f"{cluster.ADDRESS}: workers have no memory left for the rows: start more, or give "
+                "them more (docs/scale.md)"
+            ) from None
         except cluster.WorkerLostError as error:
             lost = str(error)  # not the error: it keeps what was under way
         parts = []
@@ -193,7 +198,8 @@ def _send(
             here = slice(sent, sent + len(table))
             sent += len(table)
             at = {"workers": [workers[number % len(workers)]], "pure": False}
-            rows = client.scatter(table, workers=at["workers"], hash=False)
+            waiting = {"workers": at["workers"], "timeout": cluster.RETURN}
+            rows = client.scatter(table, hash=False, **waiting)
             ready = client.submit(_transformed, transform, rows, codes[here], blocks[here], **at)
             for block, count in zip(*np.unique(blocks[here], return_counts=True), strict=True):
                 futures = [client.submit(_part, ready, block, one, **at) for one in (0, 1)]
