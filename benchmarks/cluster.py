@@ -36,7 +36,6 @@ SEARCH = {
             "arguments": {"n_estimators": 15},
         },
         "param_grid": {"max_depth": [2, 4, 6, 8, 10], "min_samples_leaf": [1, 2, 4, 8]},
-        "cv": 2,
     },
     "folds": 2,
 }
@@ -145,7 +144,7 @@ def measure_small(folder: Path, address: str) -> list[str]:
 def main() -> None:
     """Measure, print and write the tables."""
     parser = argparse.ArgumentParser(description="Measure training on a cluster.")
-    parser.add_argument("--search-rows", type=int, default=20_000)
+    parser.add_argument("--search-rows", type=int, default=10_000)
     parser.add_argument("--rows", type=int, default=1_000_000, help="for XGBoost")
     options = parser.parse_args()
     with workspace() as folder:

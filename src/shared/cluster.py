@@ -27,6 +27,7 @@ from src.shared.errors import UserError
 
 ADDRESS = "DASK_SCHEDULER_ADDRESS"
 PATIENCE = 5  # seconds in which a scheduler must answer and have a worker
+RETURN = 30  # seconds in which workers that died must be replaced, and full ones have room again
 HOW = "docs/scale.md says how to start one"
 GONE = "the scheduler is gone; start it again, then run this again"
 # What sends and receives, beside what the model is made of.
@@ -99,7 +100,8 @@ def _backend(client: Any) -> Any:
     """Return the backend of joblib that sends jobs to the cluster.
 
     Unlike joblib's own it sends no jobs of jobs, such as each tree of each candidate, which takes
-    longer than to grow it; and whoever asks for one job at a time gets that, in this process.
+    longer than to grow it; and whoever asks for one job at a time gets that, in this process. What
+    a search wants to be told of its fits it is told here, when they are done.
     """
     from joblib._dask import DaskDistributedBackend
     from joblib._parallel_backends import FallbackToBackend, SequentialBackend
@@ -111,10 +113,29 @@ def _backend(client: Any) -> Any:
             return int(super().configure(n_jobs, *args, **options))
 
         def submit(self, func: Any, callback: Any = None) -> Any:
+            contexts = [_context_of(options) for _, _, options in func.items]
             func.items = [(_Alone(job), args, options) for job, args, options in func.items]
-            return super().submit(func, callback)
+
+            def done(result: Any) -> None:
+                for context in filter(None, contexts):
+                    context.call_on_fit_task_end(estimator=None)
+                if callback is not None:
+                    callback(result)
+
+            return super().submit(func, done)
 
     return Backend(client=client)
+
+
+def _context_of(options: dict[str, Any]) -> Any:
+    """Take from what scikit-learn gives a fit of a search that by which callbacks are told of it.
+
+    It leads to all fits of the search, with which it would be sent.
+    """
+    if not {"callback_ctx", "caller"} <= options.keys():  # another job
+        return None
+    options["caller"] = None
+    return options.pop("callback_ctx")
 
 
 def learn_here(model: Pipeline, frame: pd.DataFrame, target: pd.Series) -> Any:
@@ -163,6 +184,36 @@ def keeping(client: Any, workers: Iterable[str]) -> Iterator[None]:
         raise WorkerLostError(f"lost {len(lost)} of {len(list(workers))} workers") from None
     finally:
         over = True
+
+
+def workers_of(client: Any) -> list[str]:
+    """Return the addresses of all workers; wait for one, as nannies may be replacing the last.
+
+    Raises:
+        UserError: none comes.
+    """
+    try:
+        client.wait_for_workers(1, timeout=RETURN)
+    except TimeoutError:
+        raise UserError(f"{ADDRESS}: the last worker died; {HOW}") from None
+    return sorted(client.scheduler_info(n_workers=-1)["workers"])
+
+
+def restart(client: Any, workers: list[str]) -> bool:
+    """Have the workers' nannies replace those that are left, which may hang, and wait for all.
+
+    Returns:
+        Whether they could: False, and nothing is done, where one of them has no nanny.
+    """
+    there = client.scheduler_info(n_workers=-1)["workers"]
+    left = [one for one in workers if one in there]
+    if not all(there[one]["nanny"] for one in left):
+        return False
+    with contextlib.suppress(KeyError):  # one has died by now
+        client.restart_workers(left, timeout=RETURN, raise_for_error=False)
+    with contextlib.suppress(TimeoutError):  # then it goes on with those that are back
+        client.wait_for_workers(len(workers), timeout=RETURN)
+    return True
 
 
 def _interrupt() -> None:

@@ -40,9 +40,7 @@ TRAINERS = {
     "lightgbm.LGBMRegressor": "lightgbm.DaskLGBMRegressor",
 }
 SAMPLE = 100_000  # rows of which the transformers learn, in this process
-# How often a training is begun, where workers die in it. The others that train with LightGBM then
-# hang, and end themselves after a minute.
-ATTEMPTS = {"xgboost": 3, "lightgbm": 1}
+ATTEMPTS = 3  # how often a training is begun, where workers die in it
 
 
 @dataclass(frozen=True)
@@ -107,9 +105,8 @@ def train(
             there = np.unique(codes[np.isin(blocks, list(fit_on))])
             require_classes(classes.tolist(), classes[there].tolist())
     del rows
-    attempts = ATTEMPTS[settings.train.estimator.partition(".")[0]]
-    for left in reversed(range(attempts)):
-        workers = sorted(client.scheduler_info(n_workers=-1)["workers"])
+    for left in reversed(range(ATTEMPTS)):
+        workers = cluster.workers_of(client)
         try:
             with cluster.keeping(client, workers):
                 parts = _send(client, workers, model[:-1], chosen, codes, blocks)
@@ -122,10 +119,24 @@ def train(
                     scores.append((headline(predictions), predictions))
                 model.steps[-1] = ("estimator", _fit(estimator, parts, width, settings))
                 return scores
-        except cluster.WorkerLostError as lost:
-            print(f"{lost}{'; sending the rows again' if left else ''}")
+        except TimeoutError:  # Dask gives a worker whose memory is full nothing more
+            raise UserError(
+                f"{cluster.ADDRESS}: workers have no memory left for the rows: start more, or give "
+                "them more (docs/scale.md)"
+            ) from None
+        except cluster.WorkerLostError as error:
+            lost = str(error)  # not the error: it keeps what was under way
+        parts = []
+        # With LightGBM the others wait for the dead one, and after a minute end themselves.
+        hanging = settings.train.estimator.startswith("lightgbm.")
+        if hanging and not cluster.restart(client, workers):
+            raise UserError(
+                f"{cluster.ADDRESS}: {lost}, and with LightGBM the others end, too; start workers "
+                "with their nanny, as `dask worker` does by itself, and it replaces them"
+            )
+        print(f"{lost}{'; sending the rows again' if left else ''}")
     raise UserError(
-        f"{cluster.ADDRESS}: workers died in each of the {attempts} attempts, probably for want "
+        f"{cluster.ADDRESS}: workers died in each of the {ATTEMPTS} attempts, probably for want "
         "of memory: give them more (docs/scale.md)"
     )
 
@@ -187,7 +198,8 @@ def _send(
             here = slice(sent, sent + len(table))
             sent += len(table)
             at = {"workers": [workers[number % len(workers)]], "pure": False}
-            rows = client.scatter(table, workers=at["workers"], hash=False)
+            waiting = {"workers": at["workers"], "timeout": cluster.RETURN}
+            rows = client.scatter(table, hash=False, **waiting)
             ready = client.submit(_transformed, transform, rows, codes[here], blocks[here], **at)
             for block, count in zip(*np.unique(blocks[here], return_counts=True), strict=True):
                 futures = [client.submit(_part, ready, block, one, **at) for one in (0, 1)]

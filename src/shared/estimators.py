@@ -8,7 +8,9 @@ arguments it may also name a function, such as numpy.log1p.
 import importlib
 import inspect
 import re
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from importlib.metadata import packages_distributions
 from typing import Any
 
@@ -81,8 +83,14 @@ def _paths_in(value: Any) -> Iterator[str]:
 def distributions(path: str, arguments: dict[str, Any]) -> list[str]:
     """Return the installed packages, by the names that pip knows, that an estimator is made of."""
     packages = dict.fromkeys(one.partition(".")[0] for one in paths(path, arguments))
-    known = packages_distributions()
+    known = _installed(tuple(sys.path))
     return [name for package in packages for name in known.get(package, [])]
+
+
+@cache
+def _installed(path: tuple[str, ...]) -> Mapping[str, list[str]]:
+    """Return the packages of each module; every package's list of files is read for that."""
+    return packages_distributions()
 
 
 def _is_object(value: Any) -> bool:

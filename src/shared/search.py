@@ -66,7 +66,7 @@ class Candidate:
 class Progress:
     """What scikit-learn tells while a search runs, as a bar that counts fits or iterations.
 
-    A copy in another process shows none: there Dask's dashboard tells more.
+    A copy in another process shows none: what a cluster has done is counted here.
     """
 
     def __init__(self) -> None:

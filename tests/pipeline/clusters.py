@@ -52,10 +52,11 @@ def scheduler(folder: Path) -> Iterator[tuple[int, str]]:
 
 @contextmanager
 def worker(
-    folder: Path, address: str, *options: str, **environment: str
+    folder: Path, address: str, *options: str, nanny: bool = False, **environment: str
 ) -> Iterator[tuple[int, str]]:
+    """Start a worker, where asked for with a nanny, which starts another when it dies."""
     command = ("distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard")
-    options = ("--no-nanny", "--local-directory", str(folder), *options)
+    options = ("--nanny" if nanny else "--no-nanny", "--local-directory", str(folder), *options)
     with process(folder, "Registered to:", *command, *options, **environment) as started:
         yield started
 

@@ -20,7 +20,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from src import splits
-from src.shared import sample
 from src.shared.cluster import require_versions
 from src.shared.distributed import in_blocks
 from src.shared.errors import UserError
@@ -32,8 +31,6 @@ from tests.projects import ROOT, Result, call, fruit, settings_of, write_setting
 
 HAS_DASK = EXTRA[0].exists() or importlib.util.find_spec("distributed") is not None
 needs_dask = pytest.mark.skipif(not HAS_DASK, reason="requirements/cluster.txt is not installed")
-
-ADDRESSES = 3 * 2**30  # bytes that a worker may address; its libraries take two thirds of it
 
 FOREST = {"estimator": "sklearn.ensemble.ExtraTreesClassifier", "arguments": {"n_estimators": 12}}
 TREE: dict[str, Any] = {"estimator": "sklearn.tree.DecisionTreeClassifier"}
@@ -96,6 +93,43 @@ def test_results_are_those_of_one_process(project, run, address: str, estimator)
     done = train(folder, address)
     assert (done.status, done.err) == (0, "")
     assert results() == here
+
+
+WATCH = """
+import io, json, runpy, tqdm
+from src.shared import search
+
+class Bar(tqdm.tqdm):
+    def __init__(self, **options):
+        super().__init__(**options | {"disable": False, "file": io.StringIO()})
+        bars.append([])
+
+    def update(self, count=1):
+        super().update(count)
+        bars[-1].append((self.n, self.total))
+
+bars, search.tqdm = [], Bar
+try:
+    runpy.run_module("src.train", run_name="__main__")
+finally:
+    print(json.dumps(bars))
+"""
+
+
+@pytest.mark.slow
+@needs_dask
+def test_bar_of_a_search_grows_with_each_fit(project, run, address: str) -> None:
+    """Trees, which are sent too when the best candidate is fitted, are not counted."""
+    arguments = {"estimator": FOREST, "param_grid": {"max_depth": [1, 2, 3]}, "cv": 3}
+    folder = project(train=SEARCH | {"arguments": arguments, "folds": 2})
+    run("prepare", "validate")
+    path = os.pathsep.join([str(ROOT), PACKAGES])
+    environment = {"PYTHONPATH": path, "DASK_SCHEDULER_ADDRESS": address}
+    done = call("python", "-c", WATCH, folder=folder, **environment)
+    assert (done.status, done.err) == (0, "")
+    counted = [[fit, 9] for fit in range(1, 10)]
+    last = [[9, 9]]  # scikit-learn's word that it is over
+    assert json.loads(done.out.splitlines()[-1]) == [counted + last] * 3
 
 
 def own_estimator(
@@ -225,8 +259,28 @@ def train(*arguments, **options):
         os.kill(os.getpid(), signal.SIGKILL)
     return ordinary(*arguments, **options)
 
-started, ordinary = [], xgboost.training.train
-xgboost.training.train = train
+# Dask loads this more than once.
+started, ordinary = [], getattr(xgboost.training.train, "ordinary", xgboost.training.train)
+train.ordinary, xgboost.training.train = ordinary, train
+"""
+DIE_ONCE = """
+import os, signal
+from pathlib import Path
+import lightgbm.engine, lightgbm.sklearn
+
+def train(*arguments, callbacks=None, **options):
+    callbacks = [*(callbacks or []), die]
+    return lightgbm.engine.train(*arguments, callbacks=callbacks, **options)
+
+def die(state):
+    if state.iteration == 5:
+        try:
+            Path({file!r}).touch(exist_ok=False)
+        except FileExistsError:
+            return
+        os.kill(os.getpid(), signal.SIGKILL)
+
+lightgbm.sklearn.train = train
 """
 needs_trainers = pytest.mark.skipif(
     not (HAS_DASK and (EXTRA[1].exists() or importlib.util.find_spec("xgboost"))),
@@ -268,21 +322,49 @@ def test_distributed_training_is_as_good(project, run, address: str, estimator, 
         assert there[name] == pytest.approx(scores[name], abs=0.002)
 
 
+# A worker that may address no more than its libraries do and what its memory limit leaves.
+HELD = """
+import os, resource
+import numpy, pyarrow, sklearn.pipeline, xgboost.dask
+
+pyarrow.table({"x": [1.0]}).to_pandas()
+xgboost.XGBClassifier(n_estimators=1).fit(numpy.eye(2), [0, 1])
+pages = [int(pages) for pages in open("/proc/self/statm").read().split()]
+libraries = (pages[0] - pages[1]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, [libraries + int(os.environ["MOST"])] * 2)
+"""
+IN_MEMORY = """
+import joblib, xgboost
+import pyarrow.parquet as pq
+from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
+from src.shared.paths import MODEL, TRAIN
+
+rows = pq.read_table(TRAIN).to_pandas(self_destruct=True)
+ripe = rows.pop("ripe") == "yes"
+numbers = rows.drop(columns="id")
+alone = xgboost.XGBClassifier(n_estimators=3, max_depth=3).fit(numbers, ripe)
+rows, numbers, ripe = rows[::4], numbers[::4], ripe[::4]
+for positive in (joblib.load(MODEL).predict_proba(rows)[:, 1], alone.predict_proba(numbers)[:, 1]):
+    for metric in (roc_auc_score, log_loss):
+        print(metric(ripe, positive))
+    print(accuracy_score(ripe, positive > 0.5))
+"""
+
+
 def wide_split(folder: Path, rows: int, columns: int) -> None:
     """Make a train split of numbers that has passed, a part of its rows at a time."""
     (folder / "data/prepared").mkdir(parents=True)
     (folder / "metrics").mkdir()
     (folder / "metrics/validation.json").write_text('{"passed": true}')
-    random, path = np.random.default_rng(1), folder / TRAIN
-    writer = None
-    for start in range(0, rows, 250_000):
-        numbers = random.random((min(250_000, rows - start), columns))
-        label = np.where(numbers[:, :4].sum(axis=1) > 2, "yes", "no")
-        keys = np.arange(start, start + len(numbers))
+    random, writer = np.random.default_rng(1), None
+    for start in range(0, rows, 100_000):
+        # Few different ones: they are drawn, written and read quickly.
+        numbers = random.integers(0, 200, (min(100_000, rows - start), columns)).astype(float)
+        sums = numbers[:, :4].sum(axis=1) + random.normal(0, 60, len(numbers))
         named = {f"x{at}": numbers[:, at] for at in range(columns)}
-        table = pa.table({"id": keys} | named | {"ripe": label})
-        options: dict[str, Any] = {"compression": "none", "use_dictionary": False}
-        writer = writer or pq.ParquetWriter(path, table.schema, **options)
+        keys = np.arange(start, start + len(numbers))
+        table = pa.table({"id": keys} | named | {"ripe": np.where(sums > 398, "yes", "no")})
+        writer = writer or pq.ParquetWriter(folder / TRAIN, table.schema)
         writer.write_table(table)
     assert writer
     writer.close()
@@ -290,17 +372,11 @@ def wide_split(folder: Path, rows: int, columns: int) -> None:
 
 @pytest.mark.slow
 @needs_trainers
-@pytest.mark.skipif(sys.platform != "linux", reason="prlimit is Linux's")
+@pytest.mark.skipif(sys.platform != "linux", reason="a limit of addresses is Linux's")
 def test_workers_hold_together_what_none_holds_alone(tmp_path: Path, monkeypatch) -> None:
-    """Three workers, each with half of the memory that the rows take to train on.
-
-    With 2,400,000 rows of 40 columns and 740 MB, less than the bare numbers take, it works as well,
-    in four times the time.
-    """
-    import resource
-
-    rows, columns, most = 800_000, 30, 600_000_000
-    assert rows * columns * 8 * sample.FACTOR > 2 * most
+    """Three workers, each held to less memory than the bare numbers take."""
+    rows, columns, most = 1_700_000, 50, 670_000_000
+    assert most < rows * columns * 8
     monkeypatch.chdir(tmp_path)
     wide_split(tmp_path, rows, columns)
     few = {"n_estimators": 3, "max_depth": 3}
@@ -310,15 +386,22 @@ def test_workers_hold_together_what_none_holds_alone(tmp_path: Path, monkeypatch
     )
     write_settings(tmp_path, settings)
     (tmp_path / "empty").mkdir()
+    (tmp_path / "held.py").write_text(HELD)
+    limits = ("--memory-limit", str(most), "--preload", str(tmp_path / "held.py"))
     with ExitStack() as running:
         _, address = running.enter_context(scheduler(tmp_path / "empty"))
-        limit = ("--memory-limit", str(most))
         for _ in range(3):
-            started = running.enter_context(worker(tmp_path / "empty", address, *limit))
-            resource.prlimit(started[0], resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
+            one = worker(tmp_path / "empty", address, *limits, MOST=str(most), MALLOC_ARENA_MAX="1")
+            running.enter_context(one)
         done = train(tmp_path, address)
     assert (done.status, done.err) == (0, "")
-    assert "learned from 100,000 rows of 800,000" in done.out
+    assert "learned from 100,000 rows of 1,700,000" in done.out
+    assert "sending the rows again" not in done.out
+    path = os.pathsep.join([str(ROOT), str(EXTRA[1])])
+    done = call("python", "-c", IN_MEMORY, folder=tmp_path, PYTHONPATH=path)
+    assert done.status == 0, done.err
+    there, alone = np.array(done.out.split(), dtype=float).reshape(2, 3).tolist()
+    assert there == pytest.approx(alone, abs=0.002)
 
 
 @pytest.mark.slow
@@ -331,6 +414,49 @@ def test_worker_that_is_killed_while_it_trains(project, run, address: str, tmp_p
         done = train(folder, address)
     assert (done.status, done.err) == (0, "")
     assert "lost 1 of 3 workers; sending the rows again\n" in done.out
+
+
+@pytest.mark.slow
+@needs_trainers
+def test_nannies_replace_workers_that_wait_for_a_dead_one(project, run, tmp_path: Path) -> None:
+    """With LightGBM the other worker waits; both are replaced, and the run goes on."""
+    folder = project(table=fruit(20_000), train=LIGHTGBM | {"folds": 2})
+    run("prepare", "validate")
+    assert train(folder).status == 0
+    scores = json.loads((TRAINING / "metrics.json").read_text())
+    distribute(folder)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "die.py").write_text(DIE_ONCE.format(file=str(tmp_path / "died")))
+    preload = ("--preload", str(tmp_path / "die.py"))
+    with ExitStack() as running:
+        _, address = running.enter_context(scheduler(tmp_path / "empty"))
+        for _ in range(2):
+            running.enter_context(worker(tmp_path / "empty", address, *preload, nanny=True))
+        done = train(folder, address)
+    assert (done.status, done.err) == (0, "")
+    assert done.out.count("lost 1 of 2 workers; sending the rows again\n") == 1
+    assert (tmp_path / "died").exists()
+    there = json.loads((TRAINING / "metrics.json").read_text())
+    for name in ("accuracy", "roc_auc", "log_loss"):
+        assert there[name] == pytest.approx(scores[name], abs=0.002)
+
+
+@pytest.mark.slow
+@needs_trainers
+def test_worker_without_a_nanny_ends_a_training_with_lightgbm(project, run, tmp_path: Path) -> None:
+    folder = project(table=fruit(2_000), train=LIGHTGBM | {"distributed": True})
+    run("prepare", "validate")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "die.py").write_text(DIE_ONCE.format(file=str(tmp_path / "died")))
+    with ExitStack() as running:
+        _, address = running.enter_context(cluster(tmp_path / "empty", 1))
+        preload = ("--preload", str(tmp_path / "die.py"))
+        running.enter_context(worker(tmp_path / "empty", address, *preload))
+        done = train(folder, address)
+    assert done.status == 1
+    assert done.err.startswith("error: DASK_SCHEDULER_ADDRESS: lost 1 of 2 workers, and with Light")
+    assert done.err.count("\n") == 1
+    assert not MODEL.exists()
 
 
 @pytest.mark.parametrize(
