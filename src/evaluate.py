@@ -10,9 +10,19 @@ import pyarrow.parquet
 
 from src import splits
 from src.metrics import METRICS, better
-from src.shared import errors, files, params, progress, provenance, sidecar, slices, tables
+from src.shared import (
+    errors,
+    files,
+    params,
+    progress,
+    provenance,
+    sidecar,
+    slices,
+    tables,
+    wording,
+)
 from src.shared.errors import UserError, plain
-from src.shared.intervals import SETS, Interval, intervals
+from src.shared.intervals import Interval, intervals
 from src.shared.measure import (
     Array,
     Predictions,
@@ -293,9 +303,8 @@ def table_of(values: dict[str, float], found: dict[str, Interval], plain: dict[s
         other = f"{plain[name]:.4g}" if name in plain else "-"
         line = f"{name:{width}}  {value:>10.4g}  {f'{ends} ({one.method})':24}  {other:>10}"
         lines += [line, *([f"  {one.note}"] if one.note else [])]
-    if any(one.method == "jackknife" for one in found.values()):
-        lines.append(f"  jackknife: rows drawn in {SETS} sets, so the width is known to 7 %")
-    return "\n".join(lines)
+    told = wording.of_sets(one.method for one in found.values())
+    return "\n".join([*lines, *([told] if told else [])])
 
 
 def slice_points(parts: list[Slice], metric: str) -> list[dict[str, Any]]:
