@@ -133,7 +133,7 @@ def score_all(model: Any, known: Sidecar, source: str, writer: Writer) -> Counte
     with tqdm(
         total=sum(found.sizes), unit="B", unit_scale=True, desc="predict", disable=None
     ) as bar:
-        for batch in batches.read(found, known, bar.update):
+        for batch in batches.ahead(batches.read(found, known, bar.update)):
             scored, answers, refused = score(model, batch, known)
             writer.reject([*batch.rejected, *refused])
             novel.update(batch.novel)

@@ -7,6 +7,7 @@ import io
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -179,6 +180,15 @@ def read(found: Found, known: Sidecar, progress: Callable[[int], Any]) -> Iterat
             raise UserError(f"{name}: has a header but no rows")
 
 
+def ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Yield batches; each is read in a thread while the one before it is scored."""
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        waiting = reader.submit(next, batches, None)
+        while (batch := waiting.result()) is not None:
+            waiting = reader.submit(next, batches, None)
+            yield batch
+
+
 class _Counted(io.RawIOBase):
     """A file that tells how far it was read, and counts quotes."""
 
@@ -237,9 +247,9 @@ def _csv(file: Any, name: str, wanted: dict[str, Kind], known: Sidecar) -> Itera
     start = 1
     for block in blocks:
         held = dict(zip(header, block.columns, strict=True))
-        skipped = np.array([one.row for one in ragged], dtype=int)
-        rows = np.setdiff1d(np.arange(start, start + len(block) + len(skipped)), skipped)
-        rows = rows[: len(block)]
+        rows = np.arange(start, start + len(block) + len(ragged))
+        if ragged:
+            rows = np.setdiff1d(rows, [one.row for one in ragged])[: len(block)]
         past = [one for one in ragged if one.row <= (rows[-1] if len(rows) else start)]
         ragged[:] = ragged[len(past) :]
         start = int(rows[-1]) + 1 if len(rows) else start
@@ -327,7 +337,7 @@ def _batch(
     kept = ~np.isin(rows, list(bad))
     first = {one.row: one for one in reversed(rejected)}  # one line for each row
     keys = {one: values[one].filter(pa.array(kept)) for one in known.key if one in values}
-    frame = frame[kept].reset_index(drop=True) if values else frame
+    frame = frame[kept].reset_index(drop=True) if values and bad else frame
     batch = Batch(name, rows[kept], frame, keys, sorted(first.values(), key=lambda one: one.row))
     for one in known.features if len(frame) else ():
         if count := _novel(frame[one.name], one, known.categories.get(one.name)):

@@ -27,6 +27,6 @@ def of_sets(methods: Iterable[Any]) -> str:
     if "jackknife" not in list(methods):
         return ""
     return (
-        f"Intervals: but for shares (Wilson's) the rows were drawn in {SETS} sets, not one by one, "
-        "as there are many; so their width is known to 7 %."
+        f"Intervals (but for Wilson's): the many rows were drawn in {SETS} sets, not singly, so "
+        "their width is known to 7 %."
     )
