@@ -296,12 +296,16 @@ def main() -> None:
 def table_of(values: dict[str, float], found: dict[str, Interval], plain: dict[str, float]) -> str:
     """Return the metrics, their intervals and the baseline's metrics as a text table."""
     width = max(map(len, values))
-    lines = [f"{'metric':{width}}  {'value':>10}  {'95 % interval':24}  {'baseline':>10}"]
+    ends = {
+        name: f"{'-' if one.low is None else f'{one.low:.4g} to {one.high:.4g}'} ({one.method})"
+        for name, one in found.items()
+    }
+    wide = max(24, *map(len, ends.values()))
+    lines = [f"{'metric':{width}}  {'value':>10}  {'95 % interval':{wide}}  {'baseline':>10}"]
     for name, value in values.items():
         one = found[name]
-        ends = "-" if one.low is None else f"{one.low:.4g} to {one.high:.4g}"
         other = f"{plain[name]:.4g}" if name in plain else "-"
-        line = f"{name:{width}}  {value:>10.4g}  {f'{ends} ({one.method})':24}  {other:>10}"
+        line = f"{name:{width}}  {value:>10.4g}  {ends[name]:{wide}}  {other:>10}"
         lines += [line, *([f"  {one.note}"] if one.note else [])]
     told = wording.of_sets(one.method for one in found.values())
     return "\n".join([*lines, *([told] if told else [])])
