@@ -3,6 +3,7 @@ bench: $(DATA) $(DEV) $(CLUSTER) $(ESTIMATORS) ## measure the pipeline, the work
 	@$(PY) benchmarks/run.py
 	@$(PY) -m benchmarks.large
 	@$(PY) -m benchmarks.workflow
+	@$(PY) -m benchmarks.scoring
 	@$(PY) -m benchmarks.serving
 	@$(PY) -m benchmarks.recording
 	@$(PY) -m benchmarks.cluster

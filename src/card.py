@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from src.shared import errors, files, sidecar
+from src.shared import errors, files, sidecar, wording
 from src.shared.bounds import bounds_in_words
 from src.shared.errors import UserError, plain
 from src.shared.page import Block, Heading, Table, code, fenced, say, to_markdown
@@ -113,7 +113,8 @@ def uses(known: Sidecar) -> Iterator[Block]:
 def training(known: Sidecar, validation: dict[str, Any], parameters: str) -> Iterator[Block]:
     """Yield what it was trained on, and how."""
     yield Heading("Training")
-    yield f"{validation.get('train_rows', '?')} rows, of these files:"
+    yield wording.of_sample(known.rows)
+    yield f"The train split: {validation.get('train_rows', '?')} rows, of these files:"
     yield Table(("file", "SHA-256"), [(code(name), code(one)) for name, one in known.data.items()])
     if parameters:
         yield fenced(parameters, "yaml")
@@ -144,6 +145,7 @@ def evaluation(
         ],
     )
     yield "Baseline: the best of always the same answer, learned from the train split's target."
+    yield wording.of_sets(one.get("method") for one in intervals.values())
 
 
 def slice_blocks(slices: list[dict[str, Any]], verdicts: list[dict[str, Any]]) -> Iterator[Block]:

@@ -10,9 +10,19 @@ import pyarrow.parquet
 
 from src import splits
 from src.metrics import METRICS, better
-from src.shared import errors, files, params, progress, provenance, sidecar, slices, tables
+from src.shared import (
+    errors,
+    files,
+    params,
+    progress,
+    provenance,
+    sidecar,
+    slices,
+    tables,
+    wording,
+)
 from src.shared.errors import UserError, plain
-from src.shared.intervals import SETS, Interval, intervals
+from src.shared.intervals import Interval, intervals
 from src.shared.measure import (
     Array,
     Predictions,
@@ -286,16 +296,19 @@ def main() -> None:
 def table_of(values: dict[str, float], found: dict[str, Interval], plain: dict[str, float]) -> str:
     """Return the metrics, their intervals and the baseline's metrics as a text table."""
     width = max(map(len, values))
-    lines = [f"{'metric':{width}}  {'value':>10}  {'95 % interval':24}  {'baseline':>10}"]
+    ends = {
+        name: f"{'-' if one.low is None else f'{one.low:.4g} to {one.high:.4g}'} ({one.method})"
+        for name, one in found.items()
+    }
+    wide = max(24, *map(len, ends.values()))
+    lines = [f"{'metric':{width}}  {'value':>10}  {'95 % interval':{wide}}  {'baseline':>10}"]
     for name, value in values.items():
         one = found[name]
-        ends = "-" if one.low is None else f"{one.low:.4g} to {one.high:.4g}"
         other = f"{plain[name]:.4g}" if name in plain else "-"
-        line = f"{name:{width}}  {value:>10.4g}  {f'{ends} ({one.method})':24}  {other:>10}"
+        line = f"{name:{width}}  {value:>10.4g}  {ends[name]:{wide}}  {other:>10}"
         lines += [line, *([f"  {one.note}"] if one.note else [])]
-    if any(one.method == "jackknife" for one in found.values()):
-        lines.append(f"  jackknife: rows drawn in {SETS} sets, so the width is known to 7 %")
-    return "\n".join(lines)
+    told = wording.of_sets(one.method for one in found.values())
+    return "\n".join([*lines, *([told] if told else [])])
 
 
 def slice_points(parts: list[Slice], metric: str) -> list[dict[str, Any]]:

@@ -130,10 +130,9 @@ def score_all(model: Any, known: Sidecar, source: str, writer: Writer) -> Counte
     """
     novel: Counter[str] = Counter()
     found = batches.find(source)
-    with tqdm(
-        total=sum(found.sizes), unit="B", unit_scale=True, desc="predict", disable=None
-    ) as bar:
-        for batch in batches.read(found, known, bar.update):
+    total = sum(found.sizes)
+    with tqdm(total=total, unit="B", unit_scale=True, desc="predict", delay=1, disable=None) as bar:
+        for batch in batches.ahead(batches.read(found, known)):
             scored, answers, refused = score(model, batch, known)
             writer.reject([*batch.rejected, *refused])
             novel.update(batch.novel)
@@ -141,6 +140,10 @@ def score_all(model: Any, known: Sidecar, source: str, writer: Writer) -> Counte
                 file = {FILE: [batch.file] * int(scored.sum())} if len(found.paths) > 1 else {}
                 keys = {name: column.filter(pa.array(scored)) for name, column in batch.key.items()}
                 writer.write({**file, ROW: batch.rows[scored], **keys, **answers})
+            # Not when they are read: that is far ahead of what is done.
+            bar.set_postfix_str(f"{writer.scored:,} rows", refresh=False)
+            bar.update(batch.size)
+        bar.update(total - bar.n)
     return novel
 
 

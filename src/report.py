@@ -12,7 +12,17 @@ from typing import Any
 
 import msgspec
 
-from src.shared import champion, errors, files, loosened, pipeline, plots, revisions, slices
+from src.shared import (
+    champion,
+    errors,
+    files,
+    loosened,
+    pipeline,
+    plots,
+    revisions,
+    slices,
+    wording,
+)
 from src.shared.champion import Champion
 from src.shared.errors import UserError
 from src.shared.loosened import Loosened
@@ -36,6 +46,7 @@ from src.shared.paths import (
     METRICS,
     PARAMS,
     REPORT,
+    SIDECAR,
     SLICES,
     TEST,
     VALIDATION,
@@ -296,6 +307,9 @@ def metric_blocks(
     head = ("metric", "this run", "95 % interval", "baseline", "champion", "change", "bound")
     yield Table((*head, "verdict"), metric_rows(known))
     yield "Baseline: the best of always the same answer, learned from the train split's target."
+    methods = (one.get("method") for one in known.intervals.values())
+    told = wording.of_sets(methods), wording.of_sample(_read(SIDECAR).get("rows"))
+    yield from filter(None, told)
     if any(one.drop for one in verdicts):
         yield (
             "Beside a verdict: the difference from the champion on the rows that both tested, with "

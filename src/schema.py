@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,10 @@ from tqdm import tqdm
 
 from src.cleaning import CLEANING
 from src.shared import cleaned, errors, files, findings, params, progress, raw, tables
+from src.shared.findings import Finding
 from src.shared.paths import SCHEMA
 from src.shared.spill import Spill, spilled
+from src.shared.texts import TextColumn
 
 if TYPE_CHECKING:
     from pandera.pandas import Column, DataFrameSchema
@@ -26,7 +28,9 @@ MAX_CATEGORIES = 20
 SPILL = SCHEMA.with_name(".columns.arrow.tmp")
 
 
-def infer(columns: Iterable[pd.Series], target: str, key: Sequence[str] = ()) -> "DataFrameSchema":
+def infer(
+    columns: Iterable[pd.Series | TextColumn], target: str, key: Sequence[str] = ()
+) -> "DataFrameSchema":
     """Infer a schema: types, missing values, ranges of numbers and dates, values of categories.
 
     Args:
@@ -35,12 +39,10 @@ def infer(columns: Iterable[pd.Series], target: str, key: Sequence[str] = ()) ->
         key: the columns that say which row is which, of which new rows have new values.
     """
     os.environ.setdefault("DISABLE_PANDERA_IMPORT_WARNING", "True")
-    from pandera.pandas import Column, DataFrameSchema
+    from pandera.pandas import DataFrameSchema
 
     described = {
-        str(column.name): Column(str(column.dtype))
-        if column.name in key
-        else _column(column, column.name == target)
+        str(column.name): _column(column, column.name == target, column.name in key)
         for column in columns
     }
     return DataFrameSchema(described, strict=True)
@@ -51,17 +53,24 @@ def to_yaml(schema: "DataFrameSchema") -> str:
     return re.sub(r"dtype: string.*", "dtype: str", str(schema.to_yaml()))
 
 
-def _column(column: pd.Series, is_target: bool) -> "Column":
+def _column(column: pd.Series | TextColumn, is_target: bool, is_key: bool) -> "Column":
     from pandera.pandas import Check, Column
 
-    checks, known = [], column.dropna()
-    if pd.api.types.is_string_dtype(column):
-        if known.nunique() <= MAX_CATEGORIES:
-            checks = [Check.isin(sorted(known.unique()))]
-    elif not pd.api.types.is_bool_dtype(column) and not known.empty:
-        checks = [Check.in_range(*_ends(known))]
-    nullable = bool(column.isna().any()) and not is_target
-    return Column(str(column.dtype), checks, nullable=nullable)
+    if isinstance(column, pd.Series) and pd.api.types.is_string_dtype(column):
+        return _column(TextColumn(str(column.name), lambda: [column]), is_target, is_key)
+    dtype = "str" if isinstance(column, TextColumn) else str(column.dtype)
+    checks = list[Check]()
+    if is_key:
+        return Column(dtype)
+    if isinstance(column, TextColumn):
+        gaps, counts = not column.known.all(), column.counts
+        if len(counts) <= MAX_CATEGORIES:
+            checks = [Check.isin(sorted(column.take(counts.first)))]
+    else:
+        gaps, known = bool(column.isna().any()), column.dropna()
+        if not pd.api.types.is_bool_dtype(column) and not known.empty:
+            checks = [Check.in_range(*_ends(known))]
+    return Column(dtype, checks, nullable=gaps and not is_target)
 
 
 def _ends(known: pd.Series) -> tuple[Any, Any]:
@@ -72,8 +81,21 @@ def _ends(known: pd.Series) -> tuple[Any, Any]:
 
 def read_column(spill: Spill, name: str) -> pd.Series:
     """Read a column as `tables.read_split` would give it."""
-    table = pa.table({name: spill.column(name)})
-    gaps = [name] if table[name].null_count else []
+    return _as_series(name, spill.column(name))
+
+
+def read_any(spill: Spill, schema: pa.Schema, name: str) -> pd.Series | TextColumn:
+    """Read a column; of a text one nothing is held but hashes."""
+    if schema.field(name).type != pa.string():
+        return read_column(spill, name)
+    return TextColumn(
+        name, lambda: (_as_series(name, pa.chunked_array([part])) for part in spill.parts(name))
+    )
+
+
+def _as_series(name: str, values: pa.ChunkedArray) -> pd.Series:
+    table = pa.table({name: values})
+    gaps = [name] if values.null_count else []
     return tables.to_frame(table.cast(tables.marked(table.schema, gaps, {})))[name]
 
 
@@ -90,17 +112,21 @@ def main() -> None:
         tables.require_column(data.target, names, path, "data.target")
         looked_at = (data.target, settings.prepare.column, *(data.key or ()))
         raw.refuse_index(source, data, (*looked_at, *settings.validate.accept))
-        columns = (read_column(spill, name) for name in names)
-        text = to_yaml(infer(columns, data.target, data.key or ()))
+        sample = findings.sample_rows(read_column(spill, data.target), settings)
+        odd = list[Finding]()
+
+        def columns() -> Iterator[pd.Series | TextColumn]:
+            for name in tqdm(names, "look at the columns", unit=" columns", delay=2, disable=None):
+                column = read_any(spill, batch.schema, name)
+                odd.extend(findings.find_in(column, sample, settings, inferred=True))
+                yield column
+
+        text = to_yaml(infer(columns(), data.target, data.key or ()))
         draft.write_text(text, encoding="utf-8", newline="\n")
         if SCHEMA.exists() and SCHEMA.read_bytes() != draft.read_bytes():
             old = SCHEMA.with_name("schema.old.yaml")
             shutil.copyfile(SCHEMA, old)
             print(f"{SCHEMA.as_posix()}: the earlier one is now {old.as_posix()}")
-        sample, odd = findings.sample_rows(read_column(spill, data.target), settings), []
-        for name in tqdm(names, "look at the columns", unit=" columns", delay=2, disable=None):
-            column = read_column(spill, name)
-            odd += findings.find_in(column, sample, settings, inferred=True)
     if odd:
         print(findings.told(odd, settings))
     print(f"{SCHEMA.as_posix()}: {len(names)} columns; please review it")

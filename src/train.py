@@ -75,7 +75,7 @@ def cross_validate(
         joblib.delayed(score_fold)(model, frame, target, *fold, task, positive) for fold in folds
     )
     desc = "cross-validation of the search" if searching else "cross-validation"
-    return by_metric(tqdm(running, total=len(folds), desc=desc, disable=None))
+    return by_metric(tqdm(running, desc, len(folds), unit=" folds", disable=None))
 
 
 def by_metric(

@@ -5,6 +5,8 @@ The splits may be larger than memory: a few columns of both are read at a time.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -20,13 +22,16 @@ from src.shared.checks import (
     listed,
     read_schema,
     table_violations,
+    text_violations,
 )
 from src.shared.errors import UserError
 from src.shared.findings import Finding
+from src.shared.hashes import MISSING
 from src.shared.overlap import FeatureHashes, shared_rows
 from src.shared.params import Params
 from src.shared.paths import SCHEMA, TEST, TRAIN, VALIDATION
 from src.shared.tables import Split
+from src.shared.texts import TextColumn
 from src.shared.unreadable import in_data
 
 if TYPE_CHECKING:
@@ -82,6 +87,16 @@ def check_sizes(train_rows: int, test_rows: int, settings: Params) -> Iterator[V
             yield Violation(split, "", f"at least {least} rows", rows, "")
 
 
+def check_text(column: TextColumn) -> Iterator[Violation]:
+    """Check that a text feature says something, as `check_feature` does."""
+    rows = len(column.train)
+    if (column.train == MISSING).all():
+        yield Violation("train", column.name, HAS_VALUES, rows, "")
+    elif (column.train == column.train[0]).all():
+        [value] = column.take(np.array([0]))
+        yield Violation("train", column.name, NOT_CONSTANT, rows, value)
+
+
 def check_feature(train: pd.Series) -> Iterator[Violation]:
     """Check that a feature says something: that the train split's values are there and differ."""
     name, rows = str(train.name), len(train)
@@ -131,7 +146,7 @@ def check_target(train: pd.Series, test: pd.Series, settings: Params) -> Iterato
 def measure_gaps(
     train: pd.Series, test: pd.Series, rows: tuple[int, int], features: int, settings: Params
 ) -> Iterator[Gap]:
-    """Measure how far a feature lies apart in the splits.
+    """Measure how far a feature that is no text lies apart in the splits.
 
     More is allowed than params.yaml says where chance alone makes more.
 
@@ -140,23 +155,38 @@ def measure_gaps(
         test: the same in the test split.
         rows: how many independent rows each split has: groups, where the split goes by them.
         features: how many features there are.
-        settings: the section validate.
+        settings: the sections task, data, prepare and validate.
     """
-    name, limits = str(train.name), settings.validate
     # Rows of a group may all be alike, and missing values tell nothing of the others.
     alone = min(train.count() or len(train), rows[0]), min(test.count() or len(test), rows[1])
-    if pd.api.types.is_string_dtype(train):
-        counts = train.value_counts(), test.value_counts()
-        chance = drift.chance_unseen(counts[0], alone, features)
-        most = max(limits.max_category_drift, chance)
-        yield Gap(name, "unseen values", drift.unseen(*counts), most, chance)
-        limit, chance = (
-            limits.max_category_drift,
-            drift.chance_category_drift(*counts, alone, features),
-        )
-    else:
-        limit, chance = limits.max_drift, drift.chance_drift(*alone, features)
-    yield Gap(name, "drift", drift.drift(train, test), max(limit, chance), chance)
+    chance = drift.chance_drift(*alone, features)
+    most = max(settings.validate.max_drift, chance)
+    yield Gap(str(train.name), "drift", drift.drift(train, test), most, chance)
+
+
+def text_gaps(
+    column: TextColumn, rows: tuple[int, int], features: int, settings: Params
+) -> Iterator[Gap]:
+    """Measure how far a text feature lies apart in the splits, as `measure_gaps` does.
+
+    Args:
+        column: the feature in both splits.
+        rows: as there.
+        features: as there.
+        settings: as there.
+    """
+    counts, sizes = (column.counts.train, column.counts.test), (len(column.train), len(column.test))
+    alone = (
+        min(int(counts[0].sum()) or sizes[0], rows[0]),
+        min(int(counts[1].sum()) or sizes[1], rows[1]),
+    )
+    limit = settings.validate.max_category_drift
+    chance = drift.chance_unseen(counts[0], alone, features)
+    size = drift.unseen(*counts)
+    yield Gap(column.name, "unseen values", size, max(limit, chance), chance)
+    chance = drift.chance_category_drift(*counts, alone, features)
+    size = drift.text_drift(*counts, sizes)
+    yield Gap(column.name, "drift", size, max(limit, chance), chance)
 
 
 def drifts(found: Iterable[Gap], rows: int) -> Iterator[Violation]:
@@ -218,14 +248,31 @@ def feature_names(names: Iterable[str], settings: Params) -> list[str]:
     return [name for name in names if name not in roles]
 
 
-def columns_of(train: Split, test: Split) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    """Read as many columns of both splits at a time as `CELLS` allows, at least one."""
+def together(train: Split, test: Split) -> Iterator[list[str]]:
+    """Yield the columns that are read at a time: as many as `CELLS` allows, a text one alone."""
     size = max(1, CELLS // (len(train) + len(test) + 1))
     with tqdm(train.names, "validate", unit=" columns", delay=1, disable=None) as bar:
-        for start in range(0, len(train.names), size):
-            names = train.names[start : start + size]
-            yield train.columns(*names), test.columns(*names)
-            bar.update(len(names))
+        for text, group in groupby(train.names, lambda name: name in train.texts):
+            names = list(group)
+            for start in range(0, len(names), step := 1 if text else size):
+                yield names[start : start + step]
+                bar.update(len(names[start : start + step]))
+
+
+def read_text(name: str, *splits: Split) -> TextColumn:
+    """Read a text column of both splits."""
+    return TextColumn(name, *(partial(split.parts, name) for split in splits))
+
+
+def independent(train: Split, test: Split, settings: Params) -> tuple[int, int]:
+    """Count the independent rows of each split: groups, where the split goes by them."""
+    group = settings.prepare.column if splits.find(settings).grouped else None
+    if group is None:
+        return len(train), len(test)
+    if group not in train.texts:
+        return train[group].nunique(), test[group].nunique()
+    counts = read_text(group, train, test).counts
+    return int((counts.train > 0).sum()), int((counts.test > 0).sum())
 
 
 def check(train: Split, test: Split, schema: "DataFrameSchema", settings: Params) -> Found:
@@ -241,17 +288,29 @@ def check(train: Split, test: Split, schema: "DataFrameSchema", settings: Params
         All that was found. Every figure is of all rows, but for `findings.sample_rows`.
     """
     features, target = feature_names(train.names, settings), settings.data.target
-    group = settings.prepare.column if splits.find(settings).grouped else None
-    rows = (train[group].nunique(), test[group].nunique()) if group else (len(train), len(test))
+    rows = independent(train, test, settings)
     sample = findings.sample_rows(pd.concat([train[target], test[target]]), settings)
     hashes, found = FeatureHashes(len(train), len(test)), Found()
     of_train = table_violations(schema, train, "train")
     of_test = table_violations(schema, test, "test")
     found.violations += check_sizes(len(train), len(test), settings)
-    for one, other in columns_of(train, test):
+    for names in together(train, test):
+        if names[0] in train.texts:
+            column = read_text(names[0], train, test)
+            of_train += text_violations(schema, train, column, "train")
+            of_test += text_violations(schema, test, column, "test")
+            found.warnings += findings.find_in(column, sample, settings)
+            if column.name == target:
+                found.violations += check_target(train[target], test[target], settings)
+            if column.name in features:
+                found.violations += check_text(column)
+                found.gaps += text_gaps(column, rows, len(features), settings)
+                hashes.add(column)
+            continue
+        one, other = train.columns(*names), test.columns(*names)
         of_train += column_violations(schema, one, train, "train")
         of_test += column_violations(schema, other, test, "test")
-        for name in map(str, one):
+        for name in names:
             pair = one[name], other[name]
             both = pd.concat(pair, ignore_index=True)
             found.warnings += findings.find_in(both, sample, settings)

@@ -6,7 +6,8 @@ A field that cannot be read costs its row, not the file.
 import io
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,6 +70,7 @@ class Batch:
         key: the columns that say which row is which.
         rejected: rows with a field that cannot be read; the others are the batch.
         novel: for each column how many values the train split did not have.
+        size: about how many bytes of the file they are.
     """
 
     file: str
@@ -77,6 +79,7 @@ class Batch:
     key: dict[str, pa.Array]
     rejected: list[Rejected]
     novel: Counter[str] = field(default_factory=Counter)
+    size: int = 0
 
 
 def find(source: str) -> Found:
@@ -144,13 +147,12 @@ def _remote(source: str) -> Iterator[None]:
         raise UserError(f"{source}: cannot be reached: {reason}") from None
 
 
-def read(found: Found, known: Sidecar, progress: Callable[[int], Any]) -> Iterator[Batch]:
+def read(found: Found, known: Sidecar) -> Iterator[Batch]:
     """Read files batch by batch.
 
     Args:
         found: the files.
         known: the sidecar of the model: its features, its key, how fields are written.
-        progress: told how many bytes were read.
 
     Raises:
         UserError: a file cannot be read, lacks a feature or has no rows.
@@ -158,15 +160,17 @@ def read(found: Found, known: Sidecar, progress: Callable[[int], Any]) -> Iterat
     kinds = raw.schema_kinds() if known.key and SCHEMA.exists() else {}
     wanted = {one.name: KINDS[one.kind] for one in known.features}
     wanted = {name: kinds.get(name) or "text" for name in known.key} | wanted
-    for path in found.paths:
+    for path, left in zip(found.paths, found.sizes, strict=True):
         name = f"s3://{path}" if "s3" in found.system.protocol else Path(path).name
         count = 0
         with _remote(name), found.system.open(path, "rb") as opened:
-            file = _Counted(opened, progress)
+            file = _Counted(opened, left)
             reader = _parquet if path.lower().endswith(".parquet") else _csv
             try:
                 for batch in reader(file, name, wanted, known):
                     count += len(batch.rows) + len(batch.rejected)
+                    batch.size = min(batch.size, left)
+                    left -= batch.size
                     yield batch
             except UnicodeError:
                 raise UserError(f"{name}: not {known.form.encoding.upper()} text") from None
@@ -179,11 +183,20 @@ def read(found: Found, known: Sidecar, progress: Callable[[int], Any]) -> Iterat
             raise UserError(f"{name}: has a header but no rows")
 
 
-class _Counted(io.RawIOBase):
-    """A file that tells how far it was read, and counts quotes."""
+def ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Yield batches; each is read in a thread while the one before it is scored."""
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        waiting = reader.submit(next, batches, None)
+        while (batch := waiting.result()) is not None:
+            waiting = reader.submit(next, batches, None)
+            yield batch
 
-    def __init__(self, file: Any, progress: Callable[[int], Any]) -> None:
-        self.file, self.progress, self.quotes = file, progress, 0
+
+class _Counted(io.RawIOBase):
+    """A file of which quotes are counted while it is read."""
+
+    def __init__(self, file: Any, size: int) -> None:
+        self.file, self.size, self.quotes = file, size, 0
         self.is_text = False
 
     def readable(self) -> bool:
@@ -200,7 +213,6 @@ class _Counted(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         part: bytes = self.file.read(size)
-        self.progress(len(part))
         self.quotes += part.count(b'"') if self.is_text else 0
         return part
 
@@ -237,9 +249,9 @@ def _csv(file: Any, name: str, wanted: dict[str, Kind], known: Sidecar) -> Itera
     start = 1
     for block in blocks:
         held = dict(zip(header, block.columns, strict=True))
-        skipped = np.array([one.row for one in ragged], dtype=int)
-        rows = np.setdiff1d(np.arange(start, start + len(block) + len(skipped)), skipped)
-        rows = rows[: len(block)]
+        rows = np.arange(start, start + len(block) + len(ragged))
+        if ragged:
+            rows = np.setdiff1d(rows, [one.row for one in ragged])[: len(block)]
         past = [one for one in ragged if one.row <= (rows[-1] if len(rows) else start)]
         ragged[:] = ragged[len(past) :]
         start = int(rows[-1]) + 1 if len(rows) else start
@@ -248,7 +260,9 @@ def _csv(file: Any, name: str, wanted: dict[str, Kind], known: Sidecar) -> Itera
             if column in held:
                 values[column], wrong = _from_text(held[column], kind, form.missing, form.decimal)
                 rejected += _rejected(name, rows, column, wrong)
-        yield _batch(name, rows, values, rejected, known)
+        batch = _batch(name, rows, values, rejected, known)
+        batch.size = BLOCK
+        yield batch
     if ragged:
         yield _batch(name, np.array([], dtype=int), {}, ragged, known)
 
@@ -303,7 +317,9 @@ def _parquet(file: Any, name: str, wanted: dict[str, Kind], known: Sidecar) -> I
             else:
                 whole = raw.as_kind(Path(name), column, pa.chunked_array([held]), kind, form)
                 values[column] = whole.combine_chunks()
-        yield _batch(name, rows, values, rejected, known)
+        batch = _batch(name, rows, values, rejected, known)
+        batch.size = file.size * len(block) // table.metadata.num_rows
+        yield batch
 
 
 def _batch(
@@ -327,7 +343,7 @@ def _batch(
     kept = ~np.isin(rows, list(bad))
     first = {one.row: one for one in reversed(rejected)}  # one line for each row
     keys = {one: values[one].filter(pa.array(kept)) for one in known.key if one in values}
-    frame = frame[kept].reset_index(drop=True) if values else frame
+    frame = frame[kept].reset_index(drop=True) if values and bad else frame
     batch = Batch(name, rows[kept], frame, keys, sorted(first.values(), key=lambda one: one.row))
     for one in known.features if len(frame) else ():
         if count := _novel(frame[one.name], one, known.categories.get(one.name)):

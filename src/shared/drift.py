@@ -8,24 +8,20 @@ FALSE_ALARM = 0.001
 
 
 def drift(train: pd.Series, test: pd.Series) -> float:
-    """Measure how far two samples of one column lie apart.
+    """Measure how far two samples of a column of numbers or dates lie apart.
 
     Args:
         train: the column in the train split.
         test: the same column in the test split.
 
     Returns:
-        From 0 to 1: for numbers and dates the largest gap between the cumulative distributions
-        (the two-sample Kolmogorov-Smirnov statistic); for text half the sum of the gaps between the
-        shares of each value (the total variation distance: the share of rows whose value would have
-        to be another); in either case at least the gap between the shares of missing values.
+        From 0 to 1: the largest gap between the cumulative distributions (the two-sample
+        Kolmogorov-Smirnov statistic); at least the gap between the shares of missing values.
     """
     gap = abs(float(train.isna().mean()) - float(test.isna().mean()))
     train, test = train.dropna(), test.dropna()
     if train.empty or test.empty:
         return gap
-    if pd.api.types.is_string_dtype(train):
-        return max(gap, category_drift(train.value_counts(), test.value_counts()))
     ordered, values = np.sort(train.to_numpy()), np.sort(test.to_numpy())
     # From one value of the test split to the next only the other distribution rises: the gap is
     # largest at a value of the test split, or just before one.
@@ -38,22 +34,35 @@ def drift(train: pd.Series, test: pd.Series) -> float:
     return max(gap, *(float(one.max()) for one in gaps))
 
 
-def category_drift(train: pd.Series, test: pd.Series) -> float:
-    """Measure the total variation distance of two samples, as counts of their known values."""
-    if train.empty or test.empty:
-        return 0.0
-    gaps = (train / train.sum()).sub(test / test.sum(), fill_value=0).abs().sum() / 2
-    return min(float(gaps), 1.0)  # a sum of many may come out above 1
+def text_drift(train: np.ndarray, test: np.ndarray, rows: tuple[int, int]) -> float:
+    """Measure how far two samples of a text column lie apart.
+
+    Args:
+        train: how often each text stands in the train split, shape (texts,).
+        test: the same in the test split, of the same texts.
+        rows: how many rows each split has.
+
+    Returns:
+        From 0 to 1: half the sum of the gaps between the shares of each value (the total variation
+        distance: the share of rows whose value would have to be another); at least the gap between
+        the shares of missing values.
+    """
+    known = train.sum(), test.sum()
+    gap = abs(float(known[0] / max(rows[0], 1)) - float(known[1] / max(rows[1], 1)))
+    if not all(known):
+        return gap
+    apart = np.abs(train / known[0] - test / known[1]).sum() / 2
+    return max(gap, min(float(apart), 1.0))  # a sum of many may come out above 1
 
 
-def unseen(train: pd.Series, test: pd.Series) -> float:
+def unseen(train: np.ndarray, test: np.ndarray) -> float:
     """Return the share of the known values of a test column that the train column does not have.
 
     Args:
-        train: how often each value stands in the train split.
-        test: the same in the test split.
+        train: how often each text stands in the train split, shape (texts,).
+        test: the same in the test split, of the same texts.
     """
-    return 1 - float(test[test.index.isin(train.index)].sum() / test.sum()) if len(test) else 0.0
+    return 1 - float(test[train > 0].sum() / test.sum()) if test.sum() else 0.0
 
 
 def chance_drift(train_rows: float, test_rows: float, columns: int) -> float:
@@ -68,13 +77,13 @@ def chance_drift(train_rows: float, test_rows: float, columns: int) -> float:
 
 
 def chance_category_drift(
-    train: pd.Series, test: pd.Series, rows: tuple[float, float], columns: int
+    train: np.ndarray, test: np.ndarray, rows: tuple[float, float], columns: int
 ) -> float:
     """Return the drift of categories that chance alone exceeds in fewer than 1 of 1,000 data sets.
 
     Args:
-        train: how often each value stands in the train split.
-        test: the same in the test split.
+        train: how often each text stands in the train split, shape (texts,).
+        test: the same in the test split, of the same texts.
         rows: how many independent rows each has.
         columns: of the data set, among which the chance of a false alarm is shared out.
 
@@ -82,18 +91,18 @@ def chance_category_drift(
     the gaps, sqrt(p (1 - p) (1/n + 1/m)) for a value of the share p (Jensen's inequality), and it
     exceeds its mean by t with a probability of at most exp(-2 t^2 / (1/n + 1/m)) (McDiarmid's).
     """
-    counts = train.add(test, fill_value=0).to_numpy()
+    counts = train + test
     share = counts / max(counts.sum(), 1)
     size = 1 / rows[0] + 1 / rows[1]
     mean = np.sqrt(share * (1 - share) * size).sum() / 2
     return float(min(mean + np.sqrt(-np.log(FALSE_ALARM / max(columns, 1)) / 2 * size), 1.0))
 
 
-def chance_unseen(train: pd.Series, rows: tuple[float, float], columns: int) -> float:
+def chance_unseen(train: np.ndarray, rows: tuple[float, float], columns: int) -> float:
     """Return the share of unseen values that chance alone exceeds in 1 of 1,000 data sets.
 
     Args:
-        train: how often each value stands in the train split.
+        train: how often each text stands in the train split, shape (texts,).
         rows: how many independent rows each split has.
         columns: as for `chance_category_drift`.
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 from src.shared import fields
 from src.shared.errors import plain
 from src.shared.params import Params
+from src.shared.texts import TextColumn, all_differ
 from src.shared.unreadable import in_data
 
 FEWEST = 20  # rows, below which nothing is said
@@ -41,6 +42,7 @@ ALIKE = {
     "dates": ("date", "foreign"),
     "times": ("time",),
 }
+LOOKS = ("text", "code", *(look for alike in ALIKE.values() for look in alike))
 # What is odd about those that are not read so, and what can be done.
 WRITTEN = {
     "marked": ("numbers with a $, % or the like, read as text", "take the signs out of the file"),
@@ -93,12 +95,16 @@ class Sample:
 
 
 def find_in(
-    column: pd.Series, sample: Sample | None, settings: Params, *, inferred: bool = False
+    column: pd.Series | TextColumn,
+    sample: Sample | None,
+    settings: Params,
+    *,
+    inferred: bool = False,
 ) -> list[Finding]:
     """Look for what is odd in a column, unless somebody has accepted it.
 
     Args:
-        column: all its rows, as `tables.to_frame` gives them.
+        column: all its rows, as `tables.to_frame` gives them; of text as `TextColumn`.
         sample: what `sample_rows` gave for the target.
         settings: the sections task, data, prepare and validate, and train.leave_out.
         inferred: whether the types were inferred, so that nobody has yet seen which are text.
@@ -108,61 +114,74 @@ def find_in(
         return []
     feature = name not in {target, settings.prepare.column, *(settings.data.key or ())}
     found: list[Finding] = []
-    if pd.api.types.is_string_dtype(column):
+    if isinstance(column, TextColumn):
         if feature or (name == target and not classes):
             found += _odd_text(column, settings, inferred)
     elif feature and pd.api.types.is_numeric_dtype(column):
         found += _identity(column, settings)
     if feature and sample is not None and name not in settings.train.leave_out:
-        found += _leak(column.iloc[sample.rows], sample)
+        found += _leak(column, sample)
     return found
 
 
-def _odd_text(column: pd.Series, settings: Params, inferred: bool) -> Iterator[Finding]:
+def _odd_text(column: TextColumn, settings: Params, inferred: bool) -> Iterator[Finding]:
     """Look at a text column."""
-    name, counts, known = str(column.name), column.value_counts(), column.count()
-    looked_at = counts
-    if len(counts) > SAMPLE:  # names, say: a look at all of them takes long
-        looked_at = column.dropna().sample(SAMPLE, random_state=0).value_counts()
-    looks, shares = _looks(looked_at, settings.data.decimal)
-    if looked_at is not counts and max(shares.values()) > MAYBE:
-        looks, shares = _looks(counts, settings.data.decimal)
+    counts, known = column.counts, int(column.known.sum())
+    places, rows = counts.first, counts.rows
+    if few := len(counts) <= SAMPLE:
+        looks = _looks(column.texts(places), settings.data.decimal)
+    else:  # names, say: a look at all of them takes long
+        sample = pd.Series(np.flatnonzero(column.known)).sample(SAMPLE, random_state=0)
+        looks = _looks(column.texts(np.sort(sample)), settings.data.decimal)
+    shares = _shares(looks, rows if few else np.ones(SAMPLE))
+    if not few and max(shares.values()) > MAYBE:
+        looks = _looks(column.texts(places), settings.data.decimal)
+        shares = _shares(looks, rows)
     for kind, alike in ALIKE.items():
         if shares[kind] < MOSTLY:
             continue
         for look in [*alike, "code"]:
-            if (
-                look in looks.values()
-                and (what := WRITTEN.get(look))
-                and (look != "code" or inferred)
-            ):
-                texts = counts[[text for text in counts.index if looks[text] == look]]
-                yield _finding(name, what[0], texts, what[1])
-        odd = counts[[text for text in counts.index if looks[text] not in (*alike, "code")]]
-        if not odd.empty:
-            absent = dict.fromkeys([*map(str, settings.data.missing), *odd.index[:SHOWN]])
+            some = np.flatnonzero(looks == LOOKS.index(look))
+            if some.size and (what := WRITTEN.get(look)) and (look != "code" or inferred):
+                yield _finding(column, what[0], some, what[1])
+        odd = np.flatnonzero(~np.isin(looks, [LOOKS.index(look) for look in (*alike, "code")]))
+        if odd.size:
+            shown = column.take(counts.most(odd, SHOWN))
+            absent = dict.fromkeys([*map(str, settings.data.missing), *shown])
             remedy = (
                 f"if they stand for a missing value: {in_data('missing', list(absent))}, and run "
                 "`make schema`"
             )
-            yield _finding(name, f"text, but mostly {kind}", odd, remedy)
+            yield _finding(column, f"text, but mostly {kind}", odd, remedy)
         return
     if known >= FEWEST and len(counts) >= NEARLY_ALL * known:
-        remedy = _leave_out(name, settings, unique=len(counts) == len(column))
-        yield _finding(name, "text, another in nearly every row", counts, remedy)
+        remedy = _leave_out(column.name, settings, unique=len(counts) == len(column))
+        every = np.arange(len(counts))
+        yield _finding(column, "text, another in nearly every row", every, remedy)
 
 
-def _looks(counts: pd.Series, decimal: str) -> tuple[dict[str, str], dict[str, float]]:
-    """Say what each text looks like, and for each kind of `ALIKE` the share of rows that do."""
-    looks = {text: _look(text, decimal) for text in map(str, counts.index)}
-    if "comma" in looks.values():  # then 1,234 is one as well
-        looks |= {text: "comma" for text in looks if re.fullmatch(COMMA, text)}
-    rows = (counts.groupby(looks.get).sum() / max(counts.sum(), 1)).to_dict()
-    return looks, {kind: sum(rows.get(one, 0) for one in alike) for kind, alike in ALIKE.items()}
+def _looks(parts: Iterable[np.ndarray], decimal: str) -> np.ndarray:
+    """Say what each text looks like, as the number of a word in `LOOKS`, shape (texts,)."""
+    looks, commas = bytearray(), bytearray()
+    for texts in parts:
+        looks += bytes(LOOKS.index(_look(text, decimal)) for text in texts)
+        commas += bytes(re.fullmatch(COMMA, text) is not None for text in texts)
+    found, comma = np.frombuffer(looks, np.uint8), LOOKS.index("comma")
+    if (found == comma).any():  # then 1,234 is one as well
+        found = np.where(np.frombuffer(commas, bool), comma, found)
+    return found
+
+
+def _shares(looks: np.ndarray, rows: np.ndarray) -> dict[str, float]:
+    """Return for each kind of `ALIKE` the share of rows that look like it."""
+    counts = np.bincount(looks, rows, len(LOOKS)) / max(rows.sum(), 1)
+    return {
+        kind: float(sum(counts[LOOKS.index(one)] for one in alike)) for kind, alike in ALIKE.items()
+    }
 
 
 def _look(text: str, decimal: str) -> str:
-    """Say what a text looks like, as one of the words in `ALIKE`, or "text"."""
+    """Say what a text looks like, as one of the words in `LOOKS`."""
     if re.fullmatch(fields.LEADING_ZERO, text):
         return "code"
     bare = MARKED.sub("", text).strip()
@@ -184,11 +203,13 @@ def _reads(text: str, kind: fields.Kind, decimal: str) -> bool:
     return True
 
 
-def _finding(name: str, what: str, counts: pd.Series, remedy: str) -> Finding:
-    """Describe texts with how often each of them stands there."""
-    shown = [f"'{plain(text)[:30]}'" for text in counts.index[:SHOWN]]
-    more = ["..."] if len(counts) > SHOWN else []
-    return Finding(name, what, int(counts.sum()), ", ".join([*shown, *more]), remedy)
+def _finding(column: TextColumn, what: str, some: np.ndarray, remedy: str) -> Finding:
+    """Describe some texts of a column, by their numbers, the most frequent ones first."""
+    counts = column.counts
+    shown = [f"'{plain(text)[:30]}'" for text in column.take(counts.most(some, SHOWN))]
+    more = ["..."] if len(some) > SHOWN else []
+    rows = int(counts.rows[some].sum())
+    return Finding(column.name, what, rows, ", ".join([*shown, *more]), remedy)
 
 
 def _leave_out(name: str, settings: Params, *, unique: bool) -> str:
@@ -203,7 +224,7 @@ def _identity(column: pd.Series, settings: Params) -> Iterator[Finding]:
     """Look for whole numbers of which each stands in one row only."""
     if not column.head(1000).is_unique or column.isna().any() or not (column % 1 == 0).all():
         return
-    if column.is_unique:
+    if all_differ(column.to_numpy()):
         shown = ", ".join(f"{value:.0f}" for value in column.head(3).tolist())
         name, what = str(column.name), "whole numbers, another in every row"
         remedy = _leave_out(name, settings, unique=True)
@@ -232,9 +253,13 @@ def sample_rows(target: pd.Series, settings: Params) -> Sample | None:
     return Sample(str(target.name), rows.to_numpy(), actual, classes)
 
 
-def _leak(column: pd.Series, sample: Sample) -> list[Finding]:
-    """Say so if a feature alone predicts the target nearly perfectly; it is that of the sample."""
-    score = explained(column, sample.actual, sample.classes)
+def _leak(column: pd.Series | TextColumn, sample: Sample) -> list[Finding]:
+    """Say so if a feature alone predicts the target nearly perfectly, in the sample's rows."""
+    if isinstance(column, TextColumn):
+        values, text = pd.Series(column.hashes[sample.rows]), True
+    else:
+        values, text = column.iloc[sample.rows], False
+    score = explained(values, sample.actual, sample.classes, text=text)
     if score < (PERFECT_OF_CLASSES if sample.classes else PERFECT_OF_NUMBERS):
         return []
     what = f"alone tells the target nearly perfectly ({score:.3f} of 1): a leak?"
@@ -242,20 +267,20 @@ def _leak(column: pd.Series, sample: Sample) -> list[Finding]:
     return [Finding(str(column.name), what, 0, "", remedy)]
 
 
-def explained(column: pd.Series, actual: np.ndarray, classes: bool) -> float:
+def explained(column: pd.Series, actual: np.ndarray, classes: bool, *, text: bool) -> float:
     """Measure how well the rows with the nearest values of a feature tell a row's target.
 
     Args:
-        column: the feature, in random order.
+        column: the feature, in random order; of texts their hashes.
         actual: the target, as numbers.
         classes: whether these number classes.
+        text: whether the feature is text.
 
     Returns:
         1 if each row's target is that of its neighbours, 0 if they tell as much as chance:
         Cohen's kappa for classes, R2 of the neighbours' mean for numbers. For text only rows of
         the same value are neighbours, and at least half of the rows must have one.
     """
-    text = pd.api.types.is_string_dtype(column)
     if text:
         codes = pd.factorize(column)[0].astype(float)
     else:

@@ -57,10 +57,10 @@ def mixed(hashes: Hashes, values: Hashes | int) -> Hashes:
 
 def codes_of(column: pa.ChunkedArray) -> np.ndarray:
     """Return a number for each row, from 0: the same for equal values, a missing one included."""
-    return _encoded(column)[0]
+    return encoded(column)[0]
 
 
-def _encoded(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
+def encoded(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
     """Return the codes of a column, and what they stand for. Its chunks are not put together."""
     chunks = column.dictionary_encode("encode").chunks  # which share one dictionary
     codes = [np.zeros(0, np.int32), *(np.from_dlpack(chunk.indices) for chunk in chunks)]
@@ -99,13 +99,21 @@ def known(column: pa.Array) -> Mask:
 
 
 def _hash_texts(column: pa.ChunkedArray, salt: int) -> pa.Array:
-    """Return a hash of each text; of the distinct ones only, as that is done one by one."""
-    codes, distinct = _encoded(column)
-    texts = distinct.to_pylist()
-    hashes = np.array(
-        [MISSING if text is None else _hash_text(text, salt) for text in texts], np.uint64
-    )[codes]
+    """Return a hash of each text; of the distinct ones of some rows, as that is done one by one."""
+    parts = [
+        _hash_some(pa.chunked_array([chunk.slice(start, BATCH)]), salt)
+        for chunk in column.chunks
+        for start in range(0, len(chunk), BATCH)
+    ]
+    hashes = np.concatenate([np.zeros(0, np.uint64), *parts])
     return pa.Array.from_buffers(pa.int64(), len(hashes), [None, pa.py_buffer(hashes)])
+
+
+def _hash_some(column: pa.ChunkedArray, salt: int) -> Hashes:
+    codes, distinct = encoded(column)
+    texts = distinct.to_pylist()
+    hashes = [MISSING if text is None else _hash_text(text, salt) for text in texts]
+    return np.array(hashes, np.uint64)[codes]
 
 
 def _hash_text(text: str, salt: int) -> int:

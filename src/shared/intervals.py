@@ -29,6 +29,7 @@ from src.shared.measure import (
     shares,
     six_digits,
 )
+from src.shared.wording import SETS
 
 # Weights held in memory at once: 16 MB of float64.
 BLOCK = 2_000_000
@@ -36,8 +37,7 @@ BLOCK = 2_000_000
 # Up to so many rows the bootstrap is corrected for bias and skew; with more the ends hardly differ.
 CORRECTED = 1_000
 
-# From more rows on they are drawn in sets, of which there are so many.
-MANY, SETS = 100_000, 200
+MANY = 100_000  # from more rows on they are drawn in `SETS` sets
 
 FEW = 20  # with fewer groups or blocks an interval is said to be rough
 

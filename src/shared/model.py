@@ -16,6 +16,8 @@ from src.shared.sidecar import REMEDY, Sidecar
 
 # What these call `predict` is their likeliest class: scoring rows once is half the work.
 LIKELIEST = {"ForestClassifier", "BaggingClassifier", "Trees"}
+# These do so but for rounding: rows whose two best classes are so near each other are scored again.
+ROUNDED, NEAR = {"HistGradientBoostingClassifier", "LogisticRegression"}, 1e-9
 
 
 def _has(method: str) -> Callable[[Any], bool]:
@@ -122,9 +124,15 @@ def outputs(model: Any, rows: Any, task: str) -> tuple[Any, Any]:
         return model.predict(rows), None
     scores = model.predict_proba(rows)
     estimator = model[-1] if isinstance(model, Pipeline) else model
-    if LIKELIEST & {base.__name__ for base in type(estimator).__mro__}:
-        return model.classes_[scores.argmax(axis=1)], scores
-    return model.predict(rows), scores
+    kinds = {base.__name__ for base in type(estimator).__mro__}
+    if not kinds & (LIKELIEST | ROUNDED):
+        return model.predict(rows), scores
+    predicted = model.classes_[scores.argmax(axis=1)]
+    if kinds & ROUNDED:
+        best = np.partition(scores, -2, axis=1)[:, -2:]
+        if (near := best[:, 1] - best[:, 0] < NEAR).any():
+            predicted[near] = model.predict(rows[near])
+    return predicted, scores
 
 
 def answers(model: Any, rows: Any, task: str) -> list[dict[str, Any]]:

@@ -5,9 +5,13 @@ import pandas as pd
 
 from src.shared.hashes import BATCH, Hashes, Mask, mixed
 from src.shared.tables import Split
+from src.shared.texts import TextColumn, all_differ
 
 # Bits of a float32 that are cut off: what is left are five to six digits.
 NOISE = np.uint32(0xFFFFFFF0)
+
+# What stands for a missing whole number or truth value, as no table has it.
+ABSENT = -0x61C8864680B583EB
 
 
 class FeatureHashes:
@@ -22,16 +26,20 @@ class FeatureHashes:
         self.hashes, self.train_rows = np.zeros(train_rows + test_rows, np.uint64), train_rows
         self.compared = False
 
-    def add(self, column: pd.Series) -> None:
+    def add(self, column: pd.Series | TextColumn) -> None:
         """Add a feature: the train split's rows, then those of the test split."""
-        exact = not pd.api.types.is_float_dtype(column)
-        if exact and column.head(1000).is_unique and column.is_unique:
+        if isinstance(column, TextColumn):
+            values, exact = column.hashes, True
+        elif exact := not pd.api.types.is_float_dtype(column):
+            values = _exact(column)
+        else:
+            values = column.to_numpy()
+        if exact and all_differ(values):
             return
         self.compared = True
-        values = pd.factorize(column)[0] if exact else column.to_numpy()
         for start in range(0, len(values), BATCH):
             part = slice(start, start + BATCH)
-            bits = values[part].astype(np.uint64) if exact else _bits(values[part])
+            bits = values[part] if exact else _bits(values[part])
             self.hashes[part] = mixed(self.hashes[part], bits)
 
     @property
@@ -79,6 +87,13 @@ def _hashes_of(split: Split, wanted: Mask) -> Hashes:
         found.append(np.asarray(pd.util.hash_pandas_object(rows, index=False), np.uint64))
         start += len(batch)
     return np.concatenate(found)
+
+
+def _exact(column: pd.Series) -> Hashes:
+    """Return what is compared of a whole number, a truth value or a date: all of it."""
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return column.to_numpy().view(np.uint64)
+    return column.to_numpy("int64", na_value=ABSENT).view(np.uint64)
 
 
 def _bits(numbers: np.ndarray) -> Hashes:

@@ -34,10 +34,15 @@ class Spill:
 
     def column(self, name: str) -> pa.ChunkedArray:
         """Return all rows of a column; the others are not read."""
-        read = (batch[name] for batch in self._read([name]))
         # What Arrow has read of a batch keeps room for all of its columns. Putting an array and an
         # empty one together makes a copy.
-        return pa.chunked_array([pa.concat_arrays([part, part.slice(0, 0)]) for part in read])
+        copies = [pa.concat_arrays([part, part.slice(0, 0)]) for part in self.parts(name)]
+        return pa.chunked_array(copies)
+
+    def parts(self, name: str) -> Iterator[pa.Array]:
+        """Yield all rows of a column, batch by batch."""
+        for batch in self._read([name]):
+            yield batch[name]
 
     def _read(self, names: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
         self.close()

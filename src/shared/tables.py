@@ -37,6 +37,7 @@ class Split:
 
     Attributes:
         names: of its columns.
+        texts: the names of those that hold text.
         file: as PyArrow reads it.
     """
 
@@ -55,7 +56,10 @@ class Split:
         self.path = path
         with self._intact():
             self.file = pa.parquet.ParquetFile(path)
-        self.names = list(self.file.schema_arrow.names)
+        schema = self.file.schema_arrow
+        self.names = list(schema.names)
+        kinds = pa.string(), pa.large_string()
+        self.texts = [name for name in self.names if schema.field(name).type in kinds]
         lacking = ", ".join(name for name in columns if name not in self.names)
         if lacking:
             raise UserError(f"{path.as_posix()}: lacks the column {lacking}; run `dvc repro`")
@@ -78,6 +82,11 @@ class Split:
         with self._intact():
             for batch in self.file.iter_batches(ROWS, columns=list(names or self.names)):
                 yield to_frame(pa.Table.from_batches([batch]))
+
+    def parts(self, name: str) -> "Iterator[pd.Series]":
+        """Read one column, at most `ROWS` rows at once."""
+        for batch in self.batches(name):
+            yield batch[name]
 
     def none(self) -> "pd.DataFrame":
         """Return the split without its rows: names and types."""

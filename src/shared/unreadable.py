@@ -17,6 +17,7 @@ from src.shared.lines import RefusedError
 from src.shared.paths import SCHEMA
 
 SHOWN = 5  # how many odd texts are told
+MOST = 100_000  # distinct odd texts that are counted, the first ones
 
 NAMES: dict[Kind, str] = {
     "text": "text",
@@ -53,7 +54,7 @@ def refuse_column(
         form: how it is written.
     """
     absent = form.absent if path.suffix.lower() == ".csv" else frozenset(["", *form.missing])
-    counts, first, rows = Counter[str](), 0, 0
+    counts, first, wrong, rows = Counter[str](), 0, 0, 0
     for part in column:
         try:
             columns.from_text(part, kind, absent, form.decimal)
@@ -61,9 +62,11 @@ def refuse_column(
             known = [text and text.strip(BLANKS) for text in part.to_pylist()]
             odd = {text for text in set(known) if text and not _reads(text, kind, absent, form)}
             first = first or next((rows + at for at, one in enumerate(known, 1) if one in odd), 0)
-            counts.update(text for text in known if text in odd)
+            found = [text for text in known if text in odd]
+            wrong += len(found)
+            counts.update(text for text in found if text in counts or len(counts) < MOST)
         rows += len(part)
-    odd, wrong = set(counts), counts.total()
+    odd = set(counts)
     values = [text for text, _ in counts.most_common(SHOWN)]
     shown = ", ".join(f"'{text[:30]}'" for text in values) + ", ..." * (len(odd) > SHOWN)
     dtype = f"its dtype in {SCHEMA.as_posix()}"

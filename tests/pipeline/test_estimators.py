@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_iris
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 
 from src.shared.errors import UserError
 from src.shared.estimators import distributions, make_estimator
-from src.shared.model import EncodedClassifier
+from src.shared.model import EncodedClassifier, outputs
 
 LOGISTIC: dict[str, Any] = {
     "estimator": "sklearn.linear_model.LogisticRegression",
@@ -155,6 +157,28 @@ def test_labels_are_encoded_around_an_estimator_that_wants_numbers(labels, posit
     likeliest = model.classes_[model.predict_proba(rows).argmax(axis=1)]
     assert likeliest.tolist() == actual.tolist()
     assert not hasattr(model, "decision_function")
+
+
+@pytest.mark.parametrize("classes", [["no", "yes"], ["a", "b", "c"]])
+@pytest.mark.parametrize("kind", [HistGradientBoostingClassifier, LogisticRegression])
+def test_rows_are_scored_once_but_for_those_between_two_classes(monkeypatch, kind, classes):
+    """And all get the class that `predict` gives them."""
+    rows = np.random.default_rng(0).normal(size=(300, 2))
+    model = kind().fit(rows, np.resize(classes, 300))
+    wanted, asked = model.predict(rows).tolist(), []
+    shares = model.predict_proba(rows)
+    shares[:7] = 1 / len(classes)
+
+    def predict(some):
+        asked.append(len(some))
+        return kind.predict(model, some)
+
+    monkeypatch.setattr(model, "predict_proba", lambda _: shares)
+    monkeypatch.setattr(model, "predict", predict)
+    predicted, said = outputs(model, rows, "multiclass")
+    assert predicted.tolist() == wanted
+    assert said is shares
+    assert asked == [7]
 
 
 def test_only_estimators_of_other_packages_are_wrapped():

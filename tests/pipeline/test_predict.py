@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from src import predict
-from src.shared import batches, errors, tables
+from src.shared import batches, errors, sidecar, tables
 from src.shared.model import answers
-from src.shared.paths import MODEL, PREDICTIONS, TEST
+from src.shared.paths import MODEL, PREDICTIONS, SIDECAR, TEST
 from tests.dvc_runs import call, commit, git, repro
 from tests.projects import Result, settings_of, write_settings, write_table
 
@@ -54,6 +54,19 @@ def test_scores_are_those_of_evaluate(scored, monkeypatch, name, block):
     assert len(columns) == 3
     pd.testing.assert_frame_equal(scores[columns], told[columns], check_dtype=False, rtol=1e-12)
     assert [path.name for path in Path("out").iterdir()] == ["scores.parquet"]
+
+
+@pytest.mark.parametrize("name", ["in/rows.csv", "in/rows.parquet"])
+def test_the_bar_is_as_far_as_the_rows_that_were_scored(trained, monkeypatch, name):
+    """Not as far as the file was read: that is done long before."""
+    monkeypatch.setattr(batches, "BLOCK", 300)
+    monkeypatch.setattr(batches, "ROWS", 7)
+    write_rows(name, rows_of_test())
+    found, known = batches.find(name), sidecar.read(SIDECAR)
+    parts = [(len(batch.rows), batch.size) for batch in batches.ahead(batches.read(found, known))]
+    rows, sizes = np.cumsum(parts, axis=0).T
+    assert len(rows) > 4
+    assert np.abs(rows / rows[-1] - sizes / found.sizes[0]).max() < 1 / len(rows)
 
 
 def test_rows_that_cannot_be_scored_are_told_with_their_reason(scored):

@@ -1,13 +1,16 @@
 """The report: verdict first, both models side by side, complete whatever is there."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
-from src.report import Run, headline, mood
+from src import card
+from src.report import Run, headline, metric_blocks, mood
 from src.shared import loosened
 from src.shared.loosened import Loosened
 from src.shared.page import Picture, to_markdown
+from src.shared.paths import INTERVALS, SIDECAR
 from src.shared.plots import BOUND, COLOURS
 from src.shared.sections import (
     Measured,
@@ -125,6 +128,26 @@ def test_changes_are_listed_by_their_whole_name():
         ("`train.b.c`", "-", "[1]"),
         ("`d`", "-", "0.5000"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "method", "told"),
+    [
+        ([80, 80], "BCa", []),
+        ([], "BCa", []),  # a model from before its rows were noted
+        ([40, 80], "BCa", ["Trained on a sample: 40 of the train split's 80 rows."]),
+        ([80, 80], "jackknife", ["width is known to 7 %"]),
+        ([1_000, 80_000], "jackknife", ["width is known to 7 %", "1,000 of the train"]),
+    ],
+)
+def test_a_sample_and_intervals_of_sets_are_told(trained, rows, method, told):
+    """In the report, and in the model's card; neither is said where it does not hold."""
+    SIDECAR.write_text(json.dumps(json.loads(SIDECAR.read_text()) | {"rows": rows}))
+    ends = json.loads(INTERVALS.read_text())
+    INTERVALS.write_text(json.dumps({name: one | {"method": method} for name, one in ends.items()}))
+    for text in (to_markdown(metric_blocks(None, "", [])), card.compose()):
+        assert all(one in text for one in told)
+        assert text.count("7 %") + text.count("Trained on a sample") == len(told)
 
 
 def test_metrics_stand_beside_the_champions():

@@ -9,10 +9,21 @@ from scipy.stats import ks_2samp  # type: ignore[import-untyped]
 
 from src.shared import params, tables
 from src.shared.checks import Violation, read_schema
-from src.shared.drift import chance_drift, drift
+from src.shared.drift import chance_drift, drift, text_drift
 from src.shared.params import Params, parse
 from src.shared.paths import VALIDATION
-from src.validate import Found, Gap, blindness, check, drifts, feature_names, measure_gaps, table_of
+from src.shared.texts import TextColumn
+from src.validate import (
+    Found,
+    Gap,
+    blindness,
+    check,
+    drifts,
+    feature_names,
+    measure_gaps,
+    table_of,
+    text_gaps,
+)
 from tests.projects import TABLES, as_split, fruit, settings_of, write_table
 
 ROWS = 200
@@ -59,8 +70,26 @@ def found(train: pd.DataFrame, test: pd.DataFrame, **sections: Any) -> list[Viol
 
 def gaps(train: pd.DataFrame, test: pd.DataFrame, settings: Params) -> list[Gap]:
     names, rows = feature_names(map(str, train), settings), (len(train), len(test))
-    pairs = [measure_gaps(train[name], test[name], rows, len(names), settings) for name in names]
-    return [gap for pair in pairs for gap in pair]
+    found: list[Gap] = []
+    for name in names:
+        if pd.api.types.is_string_dtype(train[name]):
+            found += text_gaps(text(train[name], test[name]), rows, len(names), settings)
+        else:
+            found += measure_gaps(train[name], test[name], rows, len(names), settings)
+    return found
+
+
+def text(*columns: pd.Series) -> TextColumn:
+    """Take a text column of both splits that is at hand."""
+    return TextColumn(str(columns[0].name), *(lambda part=part: [part] for part in columns))
+
+
+def apart(train: pd.Series, test: pd.Series) -> float:
+    """Measure the drift of a column, of text or not."""
+    if not pd.api.types.is_string_dtype(train):
+        return drift(train, test)
+    counts = text(train, test).counts
+    return text_drift(counts.train, counts.test, (len(train), len(test)))
 
 
 def test_clean_splits_have_no_violation():
@@ -194,7 +223,7 @@ def test_drift_of_numbers_is_the_kolmogorov_smirnov_statistic(seed):
     ],
 )
 def test_drift_of_small_columns(train, test, expected):
-    assert drift(pd.Series(train), pd.Series(test)) == pytest.approx(expected)
+    assert apart(pd.Series(train), pd.Series(test)) == pytest.approx(expected)
 
 
 def test_chance_drift_is_seldom_exceeded():

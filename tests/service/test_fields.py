@@ -88,7 +88,7 @@ def test_tables_to_score_are_read_as_the_pipeline_does(
     lines = [f'yes;"{text}";{at}' for at, text in enumerate(TEXTS)]
     path = tmp_path / "odd.csv"
     path.write_text("\n".join(["target; x;id", *lines]), encoding="utf-8")
-    (batch,) = batches.read(batches.find(str(path)), known, lambda size: None)
+    (batch,) = batches.read(batches.find(str(path)), known)
     found: dict[int, Any] = dict(zip(batch.rows, batch.frame["x"].tolist(), strict=True))
     found |= {one.row: "refused" for one in batch.rejected}
     assert len(found) == len(TEXTS)
