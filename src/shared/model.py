@@ -14,8 +14,9 @@ from src.shared import files
 from src.shared.errors import UserError
 from src.shared.sidecar import REMEDY, Sidecar
 
-# What these call `predict` is their likeliest class: scoring rows once is half the work.
-LIKELIEST = {"ForestClassifier", "BaggingClassifier", "Trees"}
+# What these predict is their likeliest class: scoring rows once is half the work. What is derived
+# from them may predict another one, by a threshold of its own.
+LIKELIEST = {"RandomForestClassifier", "ExtraTreesClassifier", "BaggingClassifier", "Trees"}
 # These do so but for rounding: rows whose two best classes are so near each other are scored again.
 ROUNDED, NEAR = {"HistGradientBoostingClassifier", "LogisticRegression"}, 1e-9
 
@@ -124,11 +125,11 @@ def outputs(model: Any, rows: Any, task: str) -> tuple[Any, Any]:
         return model.predict(rows), None
     scores = model.predict_proba(rows)
     estimator = model[-1] if isinstance(model, Pipeline) else model
-    kinds = {base.__name__ for base in type(estimator).__mro__}
-    if not kinds & (LIKELIEST | ROUNDED):
+    name, module = type(estimator).__name__, type(estimator).__module__
+    if name not in LIKELIEST | ROUNDED or not module.startswith(("sklearn.", "src.service.")):
         return model.predict(rows), scores
     predicted = model.classes_[scores.argmax(axis=1)]
-    if kinds & ROUNDED:
+    if name in ROUNDED:
         best = np.partition(scores, -2, axis=1)[:, -2:]
         if (near := best[:, 1] - best[:, 0] < NEAR).any():
             predicted[near] = model.predict(rows[near])

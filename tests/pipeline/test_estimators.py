@@ -181,6 +181,16 @@ def test_rows_are_scored_once_but_for_those_between_two_classes(monkeypatch, kin
     assert asked == [7]
 
 
+def test_what_is_derived_may_predict_another_class_than_the_likeliest():
+    class Cautious(HistGradientBoostingClassifier):
+        def predict(self, rows):
+            return np.full(len(rows), "no")
+
+    rows = np.arange(40.0)[:, None]
+    model = Cautious().fit(rows, np.where(rows[:, 0] < 20, "no", "yes"))
+    assert set(outputs(model, rows, "binary")[0]) == {"no"}
+
+
 def test_only_estimators_of_other_packages_are_wrapped():
     voting = {"estimators": [["a", {"estimator": f"{__name__}.Strict"}]]}
     assert type(make_estimator(LOGISTIC["estimator"], {}, 0, "binary")).__module__.startswith("skl")
