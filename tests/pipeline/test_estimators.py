@@ -182,7 +182,7 @@ def test_rows_are_scored_once_but_for_those_between_two_classes(monkeypatch, kin
 
 
 def test_what_is_derived_may_predict_another_class_than_the_likeliest():
-    class Cautious(HistGradientBoostingClassifier):
+    class Cautious(HistGradientBoostingClassifier):  # type: ignore[misc]
         def predict(self, rows):
             return np.full(len(rows), "no")
 
