@@ -174,8 +174,8 @@ def importances(
         return [headline(piece).get(metric, np.nan) for piece in pieces]
 
     size, values = max(1, CELLS // rows.size), list[float]()
-    for start in range(0, len(copies), size):
-        batch = copies[start : start + size]
+    batches = (copies[start : start + size] for start in range(0, len(copies), size))
+    for batch in progress.rows(batches, "importance", len(copies), " columns"):
         values += measured([rows.assign(**{n: rows[n].array.take(at)}) for n, at in batch])
     if not copies:
         return []

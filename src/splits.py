@@ -18,7 +18,7 @@ import pyarrow.compute
 
 from src.shared.errors import UserError
 from src.shared.hashes import Hashes, codes_of
-from src.shared.params import Params
+from src.shared.params import Params, Train
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,15 +121,23 @@ def folds(frame: "pd.DataFrame", settings: Params) -> Folds:
     return find(settings).fold(frame, settings)
 
 
-def require(count: int, least: int, what: str) -> None:
+def require(train: Train, least: int, what: str) -> None:
     """Check that there is at least one of something for each fold.
 
+    Args:
+        train: the section train.
+        least: how many there are.
+        what: of what.
+
     Raises:
-        UserError: there is not.
+        UserError: there are too few.
     """
+    count = train.folds
     if least < count:
+        # A sample may lack what the split has enough of.
+        where = "the train split" if train.rows is None else "what train.rows takes of the split"
         raise UserError(
-            f"train.folds is {count}, but the train split has only {least} {what}; use "
+            f"train.folds is {count}, but {where} has only {least} {what}; use "
             f"{'fewer folds or ' if count > 2 else ''}more rows, or leave out small classes by "
             "`drop_rare_classes` under data"
         )
@@ -159,7 +167,7 @@ def random_folds(frame: "pd.DataFrame", settings: Params) -> Folds:
     from sklearn.model_selection import KFold
 
     count, seed = settings.train.folds, settings.train.seed
-    require(count, len(frame), "rows")
+    require(settings.train, len(frame), "rows")
     return KFold(count, shuffle=True, random_state=seed).split(frame)
 
 
@@ -184,7 +192,7 @@ def same_shares_folds(frame: "pd.DataFrame", settings: Params) -> Folds:
 
     classes, count = frame[settings.data.target], settings.train.folds
     rarest = classes.value_counts().tail(1)
-    require(count, int(rarest.iloc[0]), f"rows of class '{rarest.index[0]}'")
+    require(settings.train, int(rarest.iloc[0]), f"rows of class '{rarest.index[0]}'")
     shuffled = StratifiedKFold(count, shuffle=True, random_state=settings.train.seed)
     return shuffled.split(frame, classes)
 
@@ -253,11 +261,12 @@ def whole_groups_folds(frame: "pd.DataFrame", settings: Params) -> Folds:
     from sklearn.model_selection import StratifiedGroupKFold
 
     groups, count = frame[settings.prepare.column], settings.train.folds
-    require(count, groups.nunique(), f"groups in '{groups.name}'")
+    require(settings.train, groups.nunique(), f"groups in '{groups.name}'")
     # In a regression all rows are of one class, which leaves the size.
     classes = groups.notna() if settings.task == "regression" else frame[settings.data.target]
     largest = classes.value_counts()
-    require(count, int(largest.iloc[0]), f"rows of class '{largest.index[0]}', the largest")
+    name = largest.index[0]
+    require(settings.train, int(largest.iloc[0]), f"rows of class '{name}', the largest")
     shuffled = StratifiedGroupKFold(count, shuffle=True, random_state=settings.train.seed)
     return shuffled.split(frame, classes, groups)
 
@@ -290,7 +299,7 @@ def later_folds(frame: "pd.DataFrame", settings: Params) -> Folds:
 
     times, count = frame[settings.prepare.column], settings.train.folds
     moments = times.rank(method="dense").to_numpy()
-    require(count, times.nunique() - 1, f"times after the first in '{times.name}'")
+    require(settings.train, times.nunique() - 1, f"times after the first in '{times.name}'")
     for fit, held_out in TimeSeriesSplit(count).split(np.unique(moments)):
         yield np.flatnonzero(moments <= fit[-1] + 1), np.flatnonzero(np.isin(moments, held_out + 1))
 

@@ -2,7 +2,9 @@
 
 import math
 import sys
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +128,22 @@ def score_fold(
     rows, actual = frame.iloc[held_out], target.iloc[held_out].to_numpy()
     predictions = predict(fitted, rows, actual, task, positive)
     return headline(predictions), predictions
+
+
+@contextmanager
+def told_once() -> Iterator[None]:
+    """Print each warning once: scikit-learn's jobs forget which ones were printed before."""
+    seen = set[tuple[Any, str]]()
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def show_new(message: Any, category: Any, *where: Any) -> None:
+            if (category, str(message)) not in seen:
+                seen.add((category, str(message)))
+                show(message, category, *where)
+
+        warnings.showwarning = show_new  # type: ignore[assignment]
+        yield
 
 
 def fit(model: Pipeline, frame: pd.DataFrame, target: pd.Series) -> Pipeline:
@@ -327,7 +345,7 @@ def main() -> None:
         raise UserError(f"{TRAIN.as_posix()}: has no column left to learn from")
     model = features.build_pipeline(described, estimator)
     try:
-        with cluster.joined(packages(train), own) as client, search.running(estimator):
+        with told_once(), cluster.joined(packages(train), own) as client, search.running(estimator):
             if train.distributed:
                 ran = distributed.train(client, model, frame, chosen, settings)
                 scores, held_out = by_metric(ran)

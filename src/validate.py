@@ -3,6 +3,7 @@
 The splits may be larger than memory: a few columns of both are read at a time.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 # What is checked, where a remedy is known.
 HAS_VALUES, NOT_CONSTANT = "has values", "is not constant"
+SIZE, DRIFT = r"at least \d+ rows", r"(drift|unseen values) at most [\d.]+"
 TARGET_MISSING, EVERY_CLASS = "target is not missing", "every class in both splits"
 
 # Rows times columns that are read at once: 80 MB of float64.
@@ -339,11 +341,19 @@ def remedies(violations: list[Violation], settings: Params) -> Iterator[str]:
     if empty:
         drop = in_data("drop", [*settings.data.drop, *empty])
         yield f"columns that say nothing: {drop}"
+    if few := [one for one in violations if re.fullmatch(SIZE, one.check)]:
+        lower = " and ".join(f"`min_{one.split}_rows: {one.rows}`" for one in few)
+        yield f"splits of few rows: more rows, or set {lower} under validate in params.yaml"
+    if any(re.fullmatch(DRIFT, one.check) for one in violations):
+        allow = "raise `max_drift` (of text `max_category_drift`) under validate in params.yaml"
+        early = ", as what grows always does with `split: time`" * splits.find(settings).ordered
+        yield f"columns that lie apart: if they may{early}, {allow}, or drop them"
     if missing := by_check.get(TARGET_MISSING):
         drop = in_data("missing_target", "drop")
         yield f"rows without '{missing[0]}': {drop}, to leave them out"
     if EVERY_CLASS in by_check:
-        drop = "`drop_rare_classes: 5`, say, under data in params.yaml"
+        # One row to test on, and one in each of five folds.
+        drop = "`drop_rare_classes: 6`, say, under data in params.yaml"
         yield f"classes with too few rows: more rows, or {drop}, to leave out those with fewer"
     if new := by_check.get("column is not in the schema"):
         names = ", ".join(map(repr, dict.fromkeys(new)))

@@ -149,7 +149,7 @@ def _bars(
         return rows_of_points(rows, f"{x_label}, ± their standard deviation")
     names = {point.get(y) for point in points}
     spec |= {"width": WIDTH - 45, "height": 16 * len(names) + 8, "data": {"values": points}}
-    spec["encoding"]["y"]["title"] = None  # names need no name
+    spec["encoding"]["y"] |= {"title": None, "axis": shortened(18, 130)}
     spec["encoding"]["x"]["axis"] = {"titleAnchor": "end"}  # it may be long
     return spec
 
@@ -233,13 +233,24 @@ def rows_of_points(points: Sequence[dict[str, Any]], x_label: str) -> dict[str, 
     }  # fmt: skip
 
 
+def shortened(signs: int, width: int) -> dict[str, Any]:
+    """Return an axis whose labels lose their middle: slices of one column differ at the end.
+
+    Args:
+        signs: how many may stand there.
+        width: how wide they may be, in pixels.
+    """
+    return {"labelExpr": f"truncate(datum.label, {signs}, 'center')", "labelLimit": width}
+
+
 def bars_of_gaps(gaps: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return Vega-Lite for a bar of each gap, with a mark where it would no longer be allowed.
 
     Args:
         gaps: each with `column`, `size` and `allowed`.
     """
-    y = {"field": "column", "type": "nominal", "sort": None, "title": None}
+    y = {"field": "column", "type": "nominal", "sort": None, "title": None,
+         "axis": shortened(18, 130)}  # fmt: skip
     x = {"type": "quantitative", "title": "Gap, and what is allowed"}
     return {
         "data": {"values": [dict(gap) for gap in gaps]},
@@ -274,7 +285,7 @@ def points_by_name(points: Sequence[dict[str, Any]], x_label: str) -> dict[str, 
         "width": WIDTH - 70,
         "height": 20 * len(points) + 8,
         "encoding": {"y": {"field": "name", "type": "nominal", "sort": None, "title": None,
-                           "axis": {"labelLimit": 140, "minExtent": 150}}},
+                           "axis": shortened(24, 165) | {"minExtent": 150}}},
         "layer": [
             {
                 "mark": {"type": "tick", "color": COLOURS[BOUND], "thickness": 2},
@@ -377,6 +388,11 @@ def mermaid(title: str, labels: Sequence[str], curves: Sequence[list[tuple[Any, 
     ends = [(min(axis), max(axis)) for axis in values]
     if all(low >= 0 and high <= 1 for low, high in ends):
         ends = [(0, 1), (0, 1)]
+    # Only where each curve has points: a line that goes on beyond its last one would be made up.
+    start = max((curve[0][0] for curve in curves), default=0)
+    end = min((curve[-1][0] for curve in curves), default=0)
+    if start < end:
+        ends[0] = start, end
     (start, end), _ = ends
     grid = [start + (end - start) * at / (GRID - 1) for at in range(GRID)]
     lines = [f'title "{_quoted(title)}"']

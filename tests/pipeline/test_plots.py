@@ -18,6 +18,7 @@ from src.shared.plots import (
     draw,
     in_text,
     mermaid,
+    points_by_name,
     read_plots,
     rows_of_points,
 )
@@ -190,3 +191,20 @@ def test_a_curve_is_drawn_by_github() -> None:
     assert values[10] == pytest.approx(0.85)
     with pytest.raises(ValueError, match="not finite"):
         mermaid("x", ("a", "b"), [[(0, float("nan"))]])
+
+
+def test_no_curve_goes_on_beyond_its_points() -> None:
+    """Predicted probabilities, say, of which none is large."""
+    text = mermaid("x", ("a", "b"), [[(0.1, 0), (0.5, 1)], [(0, 0), (0.4, 0.8)]])
+    assert 'x-axis "a" 0.1 --> 0.4' in text
+    run, rival = (json.loads(one) for one in re.findall(r"line (\[.+\])", text))
+    assert (run[0], run[-1]) == (0, 0.75)
+    assert (rival[0], rival[-1]) == (0.2, 0.8)
+
+
+def test_labels_of_slices_that_begin_alike_differ() -> None:
+    names = ["years_of_experience < 5 (30)", "years_of_experience >= 5 (30)"]
+    svg = draw(points_by_name([{"name": name, "value": 1} for name in names], "accuracy"))
+    shown = [one for one in re.findall(r">([^<>]+)</text>", svg) if one.startswith("years")]
+    assert len(set(shown)) == 2
+    assert all(one.endswith("5 (30)") for one in shown)

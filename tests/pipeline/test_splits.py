@@ -207,6 +207,12 @@ def test_too_few_rows_for_the_folds_are_refused(split, rows, expected):
     assert f"train.folds is 3, but the train split has {expected}; use fewer" in str(caught.value)
 
 
+def test_too_few_rows_of_a_class_in_a_sample_are_not_said_to_be_the_split_s():
+    chosen = params_of(train={"rows": 5})
+    with pytest.raises(UserError, match=r"but what train.rows takes of the split has only 1 rows"):
+        list(folds(pd.DataFrame({"ripe": ["no", "yes", "yes", "yes", "yes"]}), chosen))
+
+
 def test_classes_too_small_for_folds_of_groups_are_refused():
     frame = pd.DataFrame({"farm": range(6), "target": ["a", "a", "b", "b", "c", "c"]})
     chosen = params_of("multiclass", prepare={"split": "group", "column": "farm"})

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import warnings
 from importlib.metadata import version
 
 import joblib
@@ -13,6 +14,7 @@ from src.shared.errors import UserError
 from src.shared.estimators import make_estimator
 from src.shared.params import Params, parse
 from src.shared.paths import MODEL, SIDECAR, TRAIN, TRAINING
+from src.train import told_once
 from tests.projects import TABLES, call, fruit, settings_of, write_settings
 
 FOREST = "sklearn.ensemble.RandomForestClassifier"
@@ -138,6 +140,15 @@ def test_fold_of_one_class_is_told(project, run):
     assert done.err.startswith(
         "error: train: the training rows of a fold have none of the class 'y"
     )
+
+
+def test_warning_of_many_fits_is_told_once(recwarn):
+    with told_once():
+        for text in ("of each fit", "another", "of each fit"):
+            with warnings.catch_warnings():  # as each of scikit-learn's jobs has
+                warnings.simplefilter("always")
+                warnings.warn(text, UserWarning, stacklevel=1)
+    assert [str(one.message) for one in recwarn] == ["of each fit", "another"]
 
 
 def test_whatever_an_estimator_raises_is_told_in_one_line(project, run):

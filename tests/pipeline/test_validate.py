@@ -386,10 +386,15 @@ def test_all_violations_are_reported_at_once(project, run):
     remedies = done.out.splitlines()[start + 1 + len(rows) :]
     assert [line.partition(":")[0] for line in remedies] == [
         "columns that say nothing",
+        "splits of few rows",
+        "columns that lie apart",
         "rows without 'ripe'",
         "new columns",
     ]
     assert f'`drop: ["{long}", "colour"]`' in remedies[0] or '"colour"' in remedies[0]
+    few = next(row["rows"] for row in rows if row["check"] == "at least 1000 rows")
+    assert f"set `min_train_rows: {few}` under validate" in remedies[1]
+    assert "raise `max_drift` (of text `max_category_drift`) under validate" in remedies[2]
     (size,) = [line for line in lines if line.startswith("train size")]
     assert size.split()[-4:] == ["3", "77.0,", "88.0,", "99.0"]
     assert done.err == (
