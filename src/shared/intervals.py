@@ -41,6 +41,18 @@ MANY = 100_000  # from more rows on they are drawn in `SETS` sets
 
 FEW = 20  # with fewer groups or blocks an interval is said to be rough
 
+# Of a class with fewer rows than this one resample in 50 or more has none. What is a mean over the
+# classes is there a mean over the others.
+RARE = 5
+MEANS = (
+    "balanced_accuracy",
+    "roc_auc",
+    "average_precision",
+    "f1_macro",
+    "precision_macro",
+    "recall_macro",
+)
+
 # Draws so many resamples: how often each row stands in each of them, shape (resamples, rows).
 Draw = Callable[[int, np.random.Generator], Array]
 
@@ -107,7 +119,7 @@ def intervals(
     exact = shares(predictions) if units == "rows" else {}
     few = units != "rows" and count < FEW
     rough = [f"rough, as there are only {count} {units}"] if few else []
-    found, tails = {}, heavy_tails(predictions)
+    found, tails = {}, heavy_tails(predictions) | rare_class(predictions)
     for name, [value] in all_rows.items():
         if not np.isfinite(value):
             continue
@@ -137,6 +149,17 @@ def fewest(predictions: Predictions) -> int:
     actual = predictions.actual
     counts = [int((actual == label).sum()) for label in predictions.classes or []]
     return min(filter(None, counts), default=len(actual))
+
+
+def rare_class(predictions: Predictions) -> dict[str, str]:
+    """Say of the means over classes where one class has so few rows that resamples lack it."""
+    count = fewest(predictions)
+    if predictions.classes is None or count >= RARE:
+        return {}
+    actual = predictions.actual
+    name = next(one for one in predictions.classes if (actual == one).sum() == count)
+    rows = f"{count} row{'' if count == 1 else 's'}"
+    return dict.fromkeys(MEANS, f"class '{name}' has {rows}, and counts as much as the others")
 
 
 def sets_of(count: int, seed: int) -> Array:

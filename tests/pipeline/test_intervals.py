@@ -193,6 +193,16 @@ def test_few_rows_that_make_up_most_are_said():
     assert said["rmse"] in intervals(Predictions(actual, predicted), 100, 1)["rmse"].note
 
 
+@pytest.mark.parametrize(("rows", "said"), [(1, "1 row,"), (4, "4 rows,"), (5, "")])
+def test_a_class_that_resamples_lack_is_named(rows, said):
+    actual = np.array(["goat"] * 40 + ["hen"] * 40 + ["pig"] * rows)
+    found = intervals(Predictions(actual, actual[::-1], ["goat", "hen", "pig"]), 50, 1)
+    note = f"class 'pig' has {said} and counts as much as the others" if said else ""
+    assert found["balanced_accuracy"].note.startswith(note)
+    assert "pig" not in found["accuracy"].note
+    assert said or "pig" not in found["balanced_accuracy"].note
+
+
 def many_rows(random: np.random.Generator, rows: int) -> Predictions:
     actual = (random.random(rows) < 0.3).astype(int)
     score = 1 / (1 + np.exp(-random.normal(2 * actual - 1, 1)))
