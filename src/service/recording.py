@@ -29,8 +29,9 @@ from src.shared.errors import UserError, plain
 from src.shared.sidecar import Sidecar
 
 ROW_BYTES = 500  # what a row takes in memory, roughly, besides its part of the body
-GROUP_ROWS = 2_000  # are converted at a time, so that answers need not wait for Python
+GROUP = 1_000  # requests that are converted at a time, so that answers need not wait for Python
 LAST_SECONDS = 10.0  # to write the rest in, when the service stops
+PROBABILITIES = itemgetter("probabilities")
 DRAFT_SECONDS = 3600.0  # a draft that is older was left by a process that was killed
 
 
@@ -115,7 +116,7 @@ class Recorder:
             )
         kind = self.schema.field("probabilities").type
         self.classes = [one.name for one in kind] if pa.types.is_struct(kind) else []
-        self.answer = "value" if known.task == "regression" else "class"
+        self.answer = itemgetter("value" if known.task == "regression" else "class")
         kept = [one for one in known.features if one.name not in known.unrecorded]
         self.numbers = [one.name for one in kept if one.kind in ("numeric", "boolean")]
         self.others = [one.name for one in kept if one.kind in ("date", "categorical")]
@@ -138,6 +139,8 @@ class Recorder:
             self.lost.labels(why)
         pending = Gauge("waiting_rows", "Rows that wait to be recorded", registry=registry)
         pending.set_function(lambda: self.rows)
+        # Arrow's own pool gives memory back after each file, and gets it anew for the next one.
+        pa.set_memory_pool(pa.system_memory_pool())
         self.wake = threading.Event()
         self.thread = threading.Thread(target=self._run, name="recording", daemon=True)
         self.thread.start()
@@ -149,7 +152,7 @@ class Recorder:
         # Every microsecond here is one of the answer's.
         rows, columns = len(answers), checked.columns
         numbers: Iterable[Any] = map(columns.__getitem__, self.numbers)
-        told = map(itemgetter("probabilities"), answers) if self.classes else ()
+        told = map(PROBABILITIES, answers) if self.classes else ()
         self._add(
             Asked(
                 request_id,
@@ -159,8 +162,8 @@ class Recorder:
                 200,
                 b"".join(numbers),
                 tuple(map(columns.__getitem__, self.others)),
-                tuple(tuple(checked.keys.get(name, ())) for name in self.known.key),
-                tuple(map(itemgetter(self.answer), answers)),
+                tuple([tuple(checked.keys.get(name, ())) for name in self.known.key]),
+                tuple(map(self.answer, answers)),
                 tuple(chain.from_iterable(map(dict.values, told))),
             )
         )
@@ -251,13 +254,10 @@ class Recorder:
 
     def _table(self, group: list[Asked]) -> pa.Table:
         """Return requests in the form of the record."""
-        batches, start, count = [], 0, 0
-        for at, asked in enumerate(group, 1):
-            count += asked.rows
-            if count >= GROUP_ROWS or at == len(group):
-                batches += self._batches(group[start:at])
-                time.sleep(0)  # lets the threads that answer run
-                start, count = at, 0
+        batches = []
+        for start in range(0, len(group), GROUP):
+            batches += self._batches(group[start : start + GROUP])
+            time.sleep(0)  # lets the threads that answer run
         return pa.Table.from_batches(batches, self.schema)
 
     def _batches(self, group: list[Asked]) -> list[pa.RecordBatch]:
