@@ -10,6 +10,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
+from joblib import cpu_count
 from tqdm import tqdm
 
 from src.shared import batches, errors, files, released, sidecar
@@ -30,6 +32,7 @@ from src.shared.sidecar import Sidecar
 
 ROW, FILE = "row", "file"
 SUFFIXES = (".parquet", ".csv")
+MOST = 8  # batches that are scored at a time, as each is held in memory
 
 
 def score(
@@ -68,8 +71,9 @@ def _parts(model: Any, frame: pd.DataFrame, at: np.ndarray, task: str) -> Iterat
     """Yield what the model answers to rows, in their order; for one that it refuses, its place."""
     if not len(at):
         return
+    rows = frame if len(at) == len(frame) else frame.iloc[at]  # mostly all, which is no copy
     try:
-        predicted, shares = outputs(model, frame.iloc[at], task)
+        predicted, shares = outputs(model, rows, task)
         if predicted.dtype.kind != "f" or np.isfinite(predicted).all():
             yield predicted, shares
             return
@@ -122,6 +126,17 @@ class Writer:
             self.table.close()
 
 
+def at_once(model: Any) -> int:
+    """Return how many batches a model may score at a time.
+
+    One where the estimator, or one inside of it, is not scikit-learn's: whether others may be asked
+    from several threads is not known.
+    """
+    inside = [one for one in model[-1].get_params().values() if hasattr(one, "get_params")]
+    own = all(type(one).__module__.startswith("sklearn.") for one in [model[-1], *inside])
+    return min(cpu_count(), MOST) if own else 1
+
+
 def score_all(model: Any, known: Sidecar, source: str, writer: Writer) -> Counter[str]:
     """Score a file or a folder of files.
 
@@ -132,8 +147,9 @@ def score_all(model: Any, known: Sidecar, source: str, writer: Writer) -> Counte
     found = batches.find(source)
     total = sum(found.sizes)
     with tqdm(total=total, unit="B", unit_scale=True, desc="predict", delay=1, disable=None) as bar:
-        for batch in batches.ahead(batches.read(found, known)):
-            scored, answers, refused = score(model, batch, known)
+        parts = batches.read(found, known)
+        ask = partial(score, model, known=known)
+        for batch, (scored, answers, refused) in batches.answered(parts, ask, at_once(model)):
             writer.reject([*batch.rejected, *refused])
             novel.update(batch.novel)
             if answers:

@@ -5,13 +5,13 @@ A field that cannot be read costs its row, not the file.
 
 import io
 import tempfile
-from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import fsspec
 import numpy as np
@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.csv
 import pyarrow.parquet
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from src.shared import columns, fields, files, raw, tables
 from src.shared.errors import UserError
@@ -45,6 +46,9 @@ class Found:
     system: Any
     paths: list[str]
     sizes: list[int]
+
+
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -183,13 +187,30 @@ def read(found: Found, known: Sidecar) -> Iterator[Batch]:
             raise UserError(f"{name}: has a header but no rows")
 
 
-def ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """Yield batches; each is read in a thread while the one before it is scored."""
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        waiting = reader.submit(next, batches, None)
-        while (batch := waiting.result()) is not None:
-            waiting = reader.submit(next, batches, None)
-            yield batch
+def answered(
+    batches: Iterable[Part], answer: Callable[[Part], Any], at_once: int
+) -> Iterator[tuple[Part, Any]]:
+    """Yield batches in their order, each with its answer; the next ones are read meanwhile.
+
+    Args:
+        batches: of rows.
+        answer: the function that answers a batch; threads call it.
+        at_once: how many batches are answered at a time, at most.
+    """
+    waiting: deque[tuple[Part, Future[Any]]] = deque()
+    with ThreadPoolExecutor(at_once, initializer=_alone if at_once > 1 else None) as threads:
+        for batch in batches:
+            waiting.append((batch, threads.submit(answer, batch)))
+            if len(waiting) > at_once:
+                batch, answers = waiting.popleft()
+                yield batch, answers.result()
+        for batch, answers in waiting:
+            yield batch, answers.result()
+
+
+def _alone() -> None:
+    """Let what this thread calls start no more threads: there is one for each core already."""
+    threadpool_limits(1, user_api="openmp")
 
 
 class _Counted(io.RawIOBase):

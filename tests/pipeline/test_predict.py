@@ -1,19 +1,28 @@
 """`make predict`: scores are those of evaluate, and what cannot be scored is told row by row."""
 
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from sklearn.base import BaseEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 
 from src import predict
 from src.shared import batches, errors, sidecar, tables
-from src.shared.model import answers
+from src.shared.model import EncodedClassifier, answers
 from src.shared.paths import MODEL, PREDICTIONS, SIDECAR, TEST
 from tests.dvc_runs import call, commit, git, repro
 from tests.projects import Result, settings_of, write_settings, write_table
+
+
+class Strange(BaseEstimator):  # type: ignore[misc]
+    """Stands for an estimator of another package."""
 
 
 @pytest.fixture
@@ -63,10 +72,40 @@ def test_the_bar_is_as_far_as_the_rows_that_were_scored(trained, monkeypatch, na
     monkeypatch.setattr(batches, "ROWS", 7)
     write_rows(name, rows_of_test())
     found, known = batches.find(name), sidecar.read(SIDECAR)
-    parts = [(len(batch.rows), batch.size) for batch in batches.ahead(batches.read(found, known))]
+    parts = [(len(batch.rows), batch.size) for batch in batches.read(found, known)]
     rows, sizes = np.cumsum(parts, axis=0).T
     assert len(rows) > 4
     assert np.abs(rows / rows[-1] - sizes / found.sizes[0]).max() < 1 / len(rows)
+
+
+def test_batches_are_scored_at_a_time_and_come_in_their_order():
+    begun = [threading.Event() for _ in range(4)]
+
+    def answer(number):
+        begun[number].set()
+        assert begun[min(number + 1, 3)].wait(20)  # the later one begins before this one ends
+        return -number
+
+    assert list(batches.answered(range(4), answer, at_once=2)) == [
+        (0, 0),
+        (1, -1),
+        (2, -2),
+        (3, -3),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("estimator", "alone"),
+    [
+        (LogisticRegression(), False),
+        (GridSearchCV(LogisticRegression(), {}), False),
+        (GridSearchCV(Strange(), {}), True),
+        (EncodedClassifier(LogisticRegression()), True),
+    ],
+)
+def test_only_what_is_scikit_learns_is_asked_from_several_threads(monkeypatch, estimator, alone):
+    monkeypatch.setattr(predict, "cpu_count", lambda: 4)
+    assert predict.at_once(make_pipeline(estimator)) == (1 if alone else 4)
 
 
 def test_rows_that_cannot_be_scored_are_told_with_their_reason(scored):
