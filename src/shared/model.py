@@ -16,7 +16,7 @@ from src.shared.sidecar import REMEDY, Sidecar
 
 # What these predict is their likeliest class: scoring rows once is half the work. What is derived
 # from them may predict another one, by a threshold of its own.
-LIKELIEST = {"RandomForestClassifier", "ExtraTreesClassifier", "BaggingClassifier", "Trees"}
+LIKELIEST = {"RandomForestClassifier", "ExtraTreesClassifier", "BaggingClassifier"}
 # These do so but for rounding: rows whose two best classes are so near each other are scored again.
 ROUNDED, NEAR = {"HistGradientBoostingClassifier", "LogisticRegression"}, 1e-9
 
@@ -117,7 +117,8 @@ def outputs(model: Any, rows: Any, task: str) -> tuple[Any, Any]:
     """Return what a model predicts, shape (rows,), and its probabilities, shape (rows, classes).
 
     Args:
-        model: a fitted scikit-learn estimator; one without probabilities gives None for them.
+        model: a fitted scikit-learn estimator; one without probabilities gives None for them, one
+            without `predict` predicts its likeliest class.
         rows: the features, shape (rows, features).
         task: binary, multiclass or regression.
     """
@@ -125,8 +126,8 @@ def outputs(model: Any, rows: Any, task: str) -> tuple[Any, Any]:
         return model.predict(rows), None
     scores = model.predict_proba(rows)
     estimator = model[-1] if isinstance(model, Pipeline) else model
-    name, module = type(estimator).__name__, type(estimator).__module__
-    if name not in LIKELIEST | ROUNDED or not module.startswith(("sklearn.", "src.service.")):
+    name = type(estimator).__name__ if type(estimator).__module__.startswith("sklearn.") else ""
+    if name not in LIKELIEST | ROUNDED and hasattr(estimator, "predict"):
         return model.predict(rows), scores
     predicted = model.classes_[scores.argmax(axis=1)]
     if name in ROUNDED:
