@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from src.shared import errors, record, store
 from src.shared.errors import UserError
+from src.shared.wording import counted
 
 FILES = 8  # that are moved at a time
 # Stores in which a file that is being written is not there yet.
@@ -126,8 +127,7 @@ def main() -> None:
     if not source or not target:
         raise UserError("set FROM and TO: make collect FROM=record TO=s3://bucket/record")
     count, size = collect(source, target)
-    files = f"{count:,} file{'' if count == 1 else 's'}"
-    print(f"{files} ({size / 1e6:.1f} MB) moved to {target}", file=sys.stderr)
+    print(f"{counted(count, 'file')} ({size / 1e6:.1f} MB) moved to {target}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from src.shared.params import Bound, Evaluate
 from src.shared.sidecar import Sidecar
 from src.shared.slices import Estimate, Slice
 from src.shared.verdicts import worse
+from src.shared.wording import counted
 
 LABEL = "label"
 NORMAL = NormalDist()
@@ -106,11 +107,6 @@ class Judged:
         low, high = self.now.low, self.now.high
         ends = "" if low is None or high is None else f"95 % interval {low:.4g} to {high:.4g}, "
         return f"{self.now.value:.4g} ({ends}{self.rows:,} labelled rows)"
-
-
-def counted(count: int, what: str) -> str:
-    """Return a number with its noun."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def read(address: str, known: Sidecar) -> Labels:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from src.monitoring import gather, labels, windows
 from src.monitoring.gather import Record
-from src.monitoring.labels import Evaluated, Labels, counted
+from src.monitoring.labels import Evaluated, Labels
 from src.monitoring.page import MOODS, Comparison, as_json, compose, summary
 from src.monitoring.windows import Window
 from src.shared import checks, errors, files, params, provenance, record, sidecar, slices
@@ -33,6 +33,7 @@ from src.shared.paths import (
 )
 from src.shared.sidecar import Sidecar
 from src.shared.slices import Estimate
+from src.shared.wording import counted
 
 MARKDOWN, HTML, JSON = (REPORT / f"monitor.{suffix}" for suffix in ("md", "html", "json"))
 WIDTH = 80  # of a terminal

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from src.monitoring.labels import counted
 from src.monitoring.windows import FOUND, UNDECIDED, WELL, Finding, Window
 from src.shared import plots
 from src.shared.page import Block, Heading, Markdown, Mood, Picture, Table, code, say
+from src.shared.wording import counted
 
 SHOWN = 12  # columns that are drawn, those closest to what is allowed
 MANY = 50  # findings that are listed

@@ -10,12 +10,13 @@ import numpy as np
 
 from src.monitoring.drifts import Gap, beyond_chance, compare, level
 from src.monitoring.gather import Asked, Record
-from src.monitoring.labels import Evaluated, Judged, counted, with_class
+from src.monitoring.labels import Evaluated, Judged, with_class
 from src.monitoring.labels import judge as judge_metrics
 from src.shared import reference
 from src.shared.errors import UserError
 from src.shared.params import Monitor, Params
 from src.shared.reference import Reference
+from src.shared.wording import counted
 
 if TYPE_CHECKING:
     from pandera.pandas import DataFrameSchema

@@ -31,8 +31,8 @@ from src.shared.sidecar import Sidecar
 ROW_BYTES = 500  # what a row takes in memory, roughly, besides its part of the body
 GROUP = 1_000  # requests that are converted at a time, so that answers need not wait for Python
 LAST_SECONDS = 10.0  # to write the rest in, when the service stops
-PROBABILITIES = itemgetter("probabilities")
 DRAFT_SECONDS = 3600.0  # a draft that is older was left by a process that was killed
+PROBABILITIES = itemgetter("probabilities")
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Asked(NamedTuple):
     status: int = 200
     numbers: bytes = b""  # float64, one such feature after the other
     others: tuple[np.ndarray, ...] = ()  # the other features, each of shape (rows,)
-    keys: tuple[tuple[str | None, ...] | None, ...] = ()  # each column of the key
+    keys: tuple[tuple[str | None, ...], ...] = ()  # each column; empty where it was not sent
     predicted: tuple[Any, ...] = ()
     probabilities: tuple[float, ...] = ()  # one row after the other
 

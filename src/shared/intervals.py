@@ -29,7 +29,7 @@ from src.shared.measure import (
     shares,
     six_digits,
 )
-from src.shared.wording import SETS
+from src.shared.wording import SETS, counted
 
 # Weights held in memory at once: 16 MB of float64.
 BLOCK = 2_000_000
@@ -158,8 +158,8 @@ def rare_class(predictions: Predictions) -> dict[str, str]:
         return {}
     actual = predictions.actual
     name = next(one for one in predictions.classes if (actual == one).sum() == count)
-    rows = f"{count} row{'' if count == 1 else 's'}"
-    return dict.fromkeys(MEANS, f"class '{name}' has {rows}, and counts as much as the others")
+    said = f"class '{name}' has {counted(count, 'row')}, and counts as much as the others"
+    return dict.fromkeys(MEANS, said)
 
 
 def sets_of(count: int, seed: int) -> Array:

@@ -1,9 +1,14 @@
-"""What evaluate, the report and the card say in the same words; only the standard library."""
+"""What is said in the same words in several places; only the standard library."""
 
 from collections.abc import Iterable
 from typing import Any
 
 SETS = 200  # into which `intervals` puts the rows of a large test split
+
+
+def counted(count: int, what: str) -> str:
+    """Return a number with its noun."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def of_sample(rows: Any) -> str:
