@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from starlette.requests import ClientDisconnect
 
 from src.service.requests import Checked, Checker, RequestError
-from src.service.scoring import Answers, Batcher, Scorer
+from src.service.scoring import Answers, Batcher, Scored, Scorer
 from src.shared import files, sidecar
 from src.shared.errors import UserError
 from src.shared.model import load_model, require_versions, versions
@@ -73,7 +73,7 @@ class Service:
         # would not be faster, as Python runs one at a time.
         self.checking = ThreadPoolExecutor(1, thread_name_prefix="checking")
         self.example = orjson.dumps(self.sidecar.example.row)
-        if not self._is_right(scorer(self.checker.check(self.example).columns)):
+        if not self._is_right(scorer(self.checker.check(self.example).columns).answers):
             raise UserError(
                 f"{MODEL.as_posix()}: does not answer the example in {SIDECAR.as_posix()} "
                 "as it did when it was trained; run `dvc repro -f train`"
@@ -115,7 +115,8 @@ class Service:
 
     async def ready(self) -> bool:
         """Return whether the model answers the known row right."""
-        return self._is_right(await self.batcher.answers(self.checker.check(self.example).columns))
+        scored = await self.batcher.score(self.checker.check(self.example).columns)
+        return self._is_right(scored.answers)
 
     async def predict(self, request: Request) -> dict[str, Any]:
         """Answer the rows of a request.
@@ -128,26 +129,26 @@ class Service:
             RequestError: the request cannot be answered.
         """
         if not self.recorder:
-            _, checked, answers = await self._answer(request)
+            _, checked, scored = await self._answer(request)
         else:
-            name = request.scope[REQUEST_ID] = f"{self.ids.getrandbits(128):032x}"
+            name = request.scope[REQUEST_ID] = self.ids.randbytes(16).hex()
             try:
-                size, checked, answers = await self._answer(request)
+                size, checked, scored = await self._answer(request)
             except Exception as error:
                 self.recorder.refused(name, getattr(error, "status", 500))
                 raise
-            self.recorder.answered(name, checked, answers, size)
+            self.recorder.answered(name, checked.keys, scored, size)
         counts: dict[str, int] = {}
-        for answer in answers:
+        for answer in scored.answers:
             label = str(answer.get("class", "value"))
             counts[label] = counts.get(label, 0) + 1
         for label, count in counts.items():
             self.predictions.labels(label).inc(count)
         self.novel.inc(checked.warnings.count)
         noted = {"warnings": checked.warnings.listed()} if checked.warnings.kept else {}
-        return {"predictions": answers} | noted
+        return {"predictions": scored.answers} | noted
 
-    async def _answer(self, request: Request) -> tuple[int, Checked, Answers]:
+    async def _answer(self, request: Request) -> tuple[int, Checked, Scored]:
         """Return the bytes of a request's body, its rows, and the answer for each."""
         kind = request.headers.get("content-type", "application/json").lower()
         kind = kind.partition(";")[0].strip()
@@ -164,7 +165,7 @@ class Service:
         except RequestError as refused:
             self.rejected.inc(len(refused.problems.rows))
             raise
-        return len(body), checked, await self.batcher.answers(checked.columns)
+        return len(body), checked, await self.batcher.score(checked.columns)
 
     @asynccontextmanager
     async def _body(self, request: Request) -> AsyncIterator[bytes]:

@@ -10,10 +10,9 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from operator import itemgetter
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -23,16 +22,16 @@ import pyarrow as pa
 import pyarrow.parquet
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from src.service.requests import Checked
+from src.service.scoring import Scored, Together
 from src.shared import record
 from src.shared.errors import UserError, plain
 from src.shared.sidecar import Sidecar
 
-ROW_BYTES = 500  # what a row takes in memory, roughly, besides its part of the body
+# What is held in memory takes, roughly, besides the size of the body:
+ROW_BYTES, ARRAY_BYTES = 500, 150
 GROUP = 1_000  # requests that are converted at a time, so that answers need not wait for Python
 LAST_SECONDS = 10.0  # to write the rest in, when the service stops
 DRAFT_SECONDS = 3600.0  # a draft that is older was left by a process that was killed
-PROBABILITIES = itemgetter("probabilities")
 
 
 @dataclass(frozen=True)
@@ -83,11 +82,9 @@ class Asked(NamedTuple):
     rows: int
     weight: int  # bytes in memory, roughly
     status: int = 200
-    numbers: bytes = b""  # float64, one such feature after the other
-    others: tuple[np.ndarray, ...] = ()  # the other features, each of shape (rows,)
     keys: tuple[tuple[str | None, ...], ...] = ()  # each column; empty where it was not sent
-    predicted: tuple[Any, ...] = ()
-    probabilities: tuple[float, ...] = ()  # one row after the other
+    start: int = 0  # see Scored
+    together: Together | None = None  # None where it was refused
 
 
 class Recorder:
@@ -116,15 +113,12 @@ class Recorder:
             )
         kind = self.schema.field("probabilities").type
         self.classes = [one.name for one in kind] if pa.types.is_struct(kind) else []
-        self.answer = itemgetter("value" if known.task == "regression" else "class")
-        kept = [one for one in known.features if one.name not in known.unrecorded]
-        self.numbers = [one.name for one in kept if one.kind in ("numeric", "boolean")]
-        self.others = [one.name for one in kept if one.kind in ("date", "categorical")]
         self.instance, self.number = uuid4().hex[:12], 0
-        self.lock = threading.Lock()  # for the four below; never held for longer than a moment
         self.waiting: deque[tuple[Any, ...]] = deque()  # each is an Asked
-        self.rows = 0  # that wait
-        self.held = 0  # bytes, with those that are being written
+        # What was put in memory, counted by the thread that answers, and what is no longer there,
+        # counted by the one that writes: so neither waits for the other.
+        self.taken_rows = self.taken_bytes = 0
+        self.gone_rows = self.gone_bytes = 0
         self.closed = False
         self.failing = False  # whether the last file could not be written
         self.unlisted = 0  # bytes that were written since the folder was last looked through
@@ -145,54 +139,60 @@ class Recorder:
         self.thread = threading.Thread(target=self._run, name="recording", daemon=True)
         self.thread.start()
 
+    @property
+    def rows(self) -> int:
+        """Return how many rows wait."""
+        return self.taken_rows - self.gone_rows
+
+    @property
+    def held(self) -> int:
+        """Return the bytes in memory, with those that are being written."""
+        return self.taken_bytes - self.gone_bytes
+
+    @property
+    def full(self) -> bool:
+        """Return whether there is enough for a file."""
+        return self.rows >= self.settings.rows or self.held > self.settings.held_bytes / 2
+
     def answered(
-        self, request_id: str, checked: Checked, answers: Sequence[dict[str, Any]], size: int
+        self, request_id: str, keys: Mapping[str, Sequence[str | None]], scored: Scored, size: int
     ) -> None:
-        """Take a request that is answered now; `size` is that of its body in bytes."""
-        # Every microsecond here is one of the answer's.
-        rows, columns = len(answers), checked.columns
-        numbers: Iterable[Any] = map(columns.__getitem__, self.numbers)
-        told = map(PROBABILITIES, answers) if self.classes else ()
-        self._add(
-            Asked(
-                request_id,
-                _now(),
-                rows,
-                size + rows * ROW_BYTES,
-                200,
-                b"".join(numbers),
-                tuple(map(columns.__getitem__, self.others)),
-                tuple([tuple(checked.keys.get(name, ())) for name in self.known.key]),
-                tuple(map(self.answer, answers)),
-                tuple(chain.from_iterable(map(dict.values, told))),
-            )
-        )
+        """Take a request that is answered now.
+
+        Args:
+            request_id: its id.
+            keys: the columns of the key that came along.
+            scored: its answers.
+            size: that of its body in bytes.
+        """
+        # Every microsecond here is one of the answer's: the arrays are there, and no row is copied.
+        told = tuple([tuple(keys.get(name, ())) for name in self.known.key])
+        rows, together = len(scored.answers), scored.together
+        weight = size + rows * (ROW_BYTES + len(together[0]) * ARRAY_BYTES // len(together[1]))
+        self._add((request_id, _now(), rows, weight, 200, told, scored.start, together))
 
     def refused(self, request_id: str, status: int) -> None:
         """Take a request that is refused now."""
-        self._add(Asked(request_id, _now(), 1, ROW_BYTES, status))
+        self._add((request_id, _now(), 1, ROW_BYTES, status, (), 0, None))
 
     def close(self, seconds: float = LAST_SECONDS) -> None:
         """Write what waits; nothing more is taken."""
-        with self.lock:
-            self.closed = True
+        self.closed = True
         self.wake.set()
         self.thread.join(seconds)
         if rows := self.rows:
             self.lost.labels("error").inc(rows)
             _say(f"{rows} rows could not be written, and are lost")
 
-    def _add(self, asked: Asked) -> None:
-        with self.lock:
-            taken = not self.closed and self.held + asked.weight <= self.settings.held_bytes
-            if taken:
-                self.waiting.append(tuple(asked))
-                self.rows += asked.rows
-                self.held += asked.weight
-            full = self.rows >= self.settings.rows
-        if not taken:
-            self.lost.labels("memory").inc(asked.rows)
-        elif full and not self.failing:
+    def _add(self, asked: tuple[Any, ...]) -> None:
+        rows, weight = asked[2:4]
+        if self.closed or self.held + weight > self.settings.held_bytes:
+            self.lost.labels("memory").inc(rows)
+            return
+        self.waiting.append(asked)
+        self.taken_rows += rows
+        self.taken_bytes += weight
+        if self.full and not self.failing:
             self.wake.set()
 
     def _run(self) -> None:
@@ -205,7 +205,7 @@ class Recorder:
             last = self.closed
             late = last or time.monotonic() >= due
             waited = self.rows if late else 0  # what comes while this is written waits its turn
-            while waited > 0 or (not self.failing and self.rows >= self.settings.rows):
+            while waited > 0 or (not self.failing and self.full):
                 waited -= self._write_next()
                 if self.failing:
                     break
@@ -218,12 +218,9 @@ class Recorder:
         """Write the next file; where that fails, what belongs in it waits on. Return its rows."""
         group: list[Asked] = []
         count = 0
-        with self.lock:
-            for asked in map(Asked._make, self.waiting):
-                if count >= self.settings.rows:
-                    break
-                group.append(asked)
-                count += asked.rows
+        while count < self.settings.rows and self.waiting:
+            group.append(Asked._make(self.waiting.popleft()))
+            count += group[-1].rows
         try:
             path = record.write(
                 self.settings.folder, self._table(group), self.instance, self.number
@@ -232,6 +229,7 @@ class Recorder:
             if not self.failing:
                 _say(f"cannot write: {error.strerror or error}; rows wait in memory")
             self.failing = True
+            self.waiting.extendleft(map(tuple, reversed(group)))
             return 0
         except Exception as error:  # a mistake of ours, which would come again
             _say(f"{count} rows are lost: {error!r}"[:500])
@@ -243,11 +241,8 @@ class Recorder:
             self.recorded.inc(count)
             self.unlisted += path.stat().st_size
         self.number += 1
-        with self.lock:
-            for asked in group:
-                self.waiting.popleft()
-                self.held -= asked.weight
-            self.rows -= count
+        self.gone_rows += count
+        self.gone_bytes += sum(asked.weight for asked in group)
         if self.unlisted > self.settings.max_bytes / 10:
             self._tidy()
         return count
@@ -266,16 +261,14 @@ class Recorder:
         refused = [asked for asked in group if asked.status != 200]
         batches = []
         if done:
-            predicted = list(chain.from_iterable(asked.predicted for asked in done))
-            columns = {"rows": self._rows(done), "prediction": predicted}
+            columns, predicted, scores = _arrays(done)
+            told: dict[str, Any] = {"rows": self._rows(done, columns), "prediction": predicted}
             if self.known.task != "regression":
-                columns["prediction"] = list(map(str, predicted))
-            if self.classes:
-                told = chain.from_iterable(asked.probabilities for asked in done)
-                scores = np.fromiter(told, np.float64).reshape(-1, len(self.classes))
-                arrays = [pa.array(scores[:, at]) for at in range(len(self.classes))]
-                columns["probabilities"] = pa.StructArray.from_arrays(arrays, self.classes)
-            batches.append(self._batch(done, columns))
+                told["prediction"] = list(map(str, predicted.tolist()))
+            if scores is not None:
+                shares = [pa.array(share) for share in scores.T]
+                told["probabilities"] = pa.StructArray.from_arrays(shares, self.classes)
+            batches.append(self._batch(done, told))
         if refused:
             why = [record.REFUSED.get(asked.status, "other") for asked in refused]
             batches.append(self._batch(refused, {"refused": why}))
@@ -288,7 +281,7 @@ class Recorder:
         total = sum(counts)
         columns |= {
             "request_id": pa.array([asked.request_id for asked in group]).take(place),
-            "row": np.concatenate([np.arange(count, dtype="int32") for count in counts]),
+            "row": _places(counts),
             "time": np.repeat([asked.time for asked in group], counts),
             "model": pa.repeat(self.known.model.sha256, total),
         }
@@ -300,19 +293,14 @@ class Recorder:
         ]
         return pa.record_batch(arrays, self.schema)
 
-    def _rows(self, group: list[Asked]) -> pa.Array:
+    def _rows(self, group: list[Asked], columns: list[np.ndarray]) -> pa.Array:
         """Return what the model was given, and the key."""
         kind = self.schema.field("rows").type
         if pa.types.is_null(kind):
             return pa.nulls(sum(asked.rows for asked in group))
-        values: dict[str, Any] = {}
-        if self.numbers:
-            parts = [np.frombuffer(asked.numbers).reshape(-1, asked.rows) for asked in group]
-            numbers = np.concatenate(parts, axis=1)
-            values |= dict(zip(self.numbers, numbers, strict=True))
-        others = zip(*(asked.others for asked in group), strict=True)
-        for name, columns in zip(self.others, others, strict=True):
-            values[name] = np.concatenate(columns)
+        values: dict[str, Any] = {
+            one.name: column for one, column in zip(self.known.features, columns, strict=True)
+        }
         for at, name in enumerate(self.known.key):
             values[name] = [
                 text for asked in group for text in asked.keys[at] or [None] * asked.rows
@@ -343,6 +331,32 @@ class Recorder:
         if rows:
             self.lost.labels("limit").inc(rows)
             _say(f"{rows} rows are removed, the oldest, as RECORD_MAX_MB is reached; collect them")
+
+
+def _arrays(group: list[Asked]) -> tuple[list[np.ndarray], np.ndarray, np.ndarray | None]:
+    """Return the columns, predictions and probabilities of requests, one after the other."""
+    parts: list[Any] = []
+    starts: list[int] = []  # of each request, among the rows of all parts
+    total = 0
+    for _, together in groupby(group, key=lambda asked: id(asked.together)):
+        same = list(together)
+        parts.append(same[0].together)
+        starts += [total + asked.start for asked in same]
+        total += len(parts[-1][1])
+    columns, predicted, scores = zip(*parts, strict=True)
+    counts = [asked.rows for asked in group]
+    at = np.repeat(starts, counts) + _places(counts)
+    return (
+        [np.concatenate(column)[at] for column in zip(*columns, strict=True)],
+        np.concatenate(predicted).ravel()[at],
+        None if scores[0] is None else np.concatenate(scores)[at],
+    )
+
+
+def _places(counts: list[int]) -> np.ndarray:
+    """Return 0, 1, ... for the rows of each request."""
+    ends = np.cumsum(counts)
+    return np.arange(ends[-1]) - np.repeat(ends - counts, counts)
 
 
 def _array(values: Any, kind: pa.DataType) -> pa.Array:

@@ -9,20 +9,40 @@ together. All this happens in one thread, so that the event loop stays free.
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from src import features
 from src.service.requests import Columns, RequestError
-from src.shared.model import answers
+from src.shared.model import outputs, told
 from src.shared.sidecar import Sidecar
 
 Answers = list[dict[str, Any]]
 
+# The columns of rows that were scored together, what was predicted, and the probabilities.
+Together = tuple[tuple[np.ndarray, ...], np.ndarray, np.ndarray | None]
+
 # Rows that are scored together: more give no more speed, and make the single ones wait.
 GROUP_ROWS = 1_000
+
+
+class Scored(NamedTuple):
+    """The answers to a request's rows.
+
+    Attributes:
+        answers: one for each row, as the client gets it.
+        together: the arrays that these rows are in, maybe with those of other requests: a column
+            for each feature, in the sidecar's order, and the predictions, of shape (all rows,);
+            the probabilities, of shape (all rows, classes), or None.
+        start: which row of the arrays is the request's first.
+    """
+
+    answers: Answers
+    together: Together
+    start: int = 0
 
 
 FORESTS = {
@@ -66,19 +86,20 @@ class Scorer:
         elif "n_jobs" in self.estimator.get_params():
             self.estimator.set_params(n_jobs=1)  # starting threads takes longer than a few rows
 
-    def __call__(self, columns: Columns) -> Answers:
+    def __call__(self, columns: Columns) -> Scored:
         """Answer each row.
 
         Raises:
             RequestError: the model cannot take these values.
         """
         try:
-            found = answers(self.estimator, self._transform(columns), self.task)
+            predicted, scores = outputs(self.estimator, self._transform(columns), self.task)
         except (ValueError, OverflowError):  # of scikit-learn, whose text is not the client's
             raise RequestError(422, "the model cannot take these values") from None
-        if self.task == "regression" and not all(np.isfinite(one["value"]) for one in found):
+        if self.task == "regression" and not np.isfinite(predicted).all():
             raise RequestError(422, "the model gives no finite value for these values")
-        return found
+        answers = told(predicted, scores, getattr(self.estimator, "classes_", None), self.task)
+        return Scored(answers, (tuple(columns.values()), predicted, scores))
 
     def _transform(self, columns: Columns) -> Any:
         if self.scaling is None:
@@ -92,12 +113,12 @@ class Batcher:
     def __init__(self, scorer: Scorer, max_rows: int) -> None:
         """Take the function that scores, and how many rows may wait."""
         self.scorer, self.max_rows = scorer, max_rows
-        self.waiting: list[tuple[Columns, int, asyncio.Future[Answers]]] = []
+        self.waiting: list[tuple[Columns, int, asyncio.Future[Scored]]] = []
         self.waiting_rows = 0
         self.running: asyncio.Task[None] | None = None
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="scoring")
 
-    async def answers(self, columns: Columns) -> Answers:
+    async def score(self, columns: Columns) -> Scored:
         """Wait for the answers to a request's rows.
 
         Raises:
@@ -106,7 +127,7 @@ class Batcher:
         rows = len(next(iter(columns.values())))
         if self.waiting_rows and self.waiting_rows + rows > self.max_rows:
             raise RequestError(503, "busy; try again in a moment")
-        answered: asyncio.Future[Answers] = asyncio.get_running_loop().create_future()
+        answered: asyncio.Future[Scored] = asyncio.get_running_loop().create_future()
         self.waiting.append((columns, rows, answered))
         self.waiting_rows += rows
         if self.running is None:
@@ -131,7 +152,7 @@ class Batcher:
         finally:
             self.running = None
 
-    def _next_group(self) -> list[tuple[Columns, int, asyncio.Future[Answers]]]:
+    def _next_group(self) -> list[tuple[Columns, int, asyncio.Future[Scored]]]:
         count = rows = 0
         for _, more, _ in self.waiting:
             if count and rows + more > GROUP_ROWS:
@@ -141,20 +162,23 @@ class Batcher:
         self.waiting_rows -= rows
         return group
 
-    def _score(self, requests: Sequence[Columns]) -> list[Answers | Exception]:
+    def _score(self, requests: Sequence[Columns]) -> list[Scored | Exception]:
         if len(requests) > 1:
             try:
-                together = self.scorer(
+                answers, together, _ = self.scorer(
                     {name: np.concatenate([one[name] for one in requests]) for name in requests[0]}
                 )
             except Exception:  # noqa: S110 - found below, for the request that caused it
                 pass
             else:
-                rows = iter(together)
-                return [[next(rows) for _ in next(iter(one.values()))] for one in requests]
+                ends = list(accumulate(len(next(iter(one.values()))) for one in requests))
+                return [
+                    Scored(answers[start:end], together, start)
+                    for start, end in pairwise([0, *ends])
+                ]
         return [self._score_one(one) for one in requests]
 
-    def _score_one(self, columns: Columns) -> Answers | Exception:
+    def _score_one(self, columns: Columns) -> Scored | Exception:
         try:
             return self.scorer(columns)
         except Exception as error:  # it is the request's to report

@@ -62,7 +62,7 @@ def test_raw_lines_are_answered_as_the_pipeline_answers_them(
 
     service = Service(Limits())
     columns = service.checker.check(text.encode(), is_csv=True).columns
-    found = service.batcher.scorer(columns)
+    found = service.batcher.scorer(columns).answers
     table = tables.to_frame(raw.read(params.load().data, raw.read_kinds()))
     expected = answers(load_model(MODEL, service.sidecar), table, "binary")
     assert len(found) == ROWS

@@ -1,5 +1,6 @@
 """What the service is asked and answers is in the record, and no answer waits for that."""
 
+import concurrent.futures
 import contextlib
 import errno
 import gc
@@ -130,6 +131,61 @@ def test_record_holds_what_was_asked_and_answered(client: Client, tmp_path: Path
     assert [(row["prediction"], row["probabilities"]) for row in rows] == [
         (one["class"], one["probabilities"]) for one in said
     ]
+
+
+def test_requests_that_are_scored_together_keep_their_own_rows(
+    keyed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Several share the arrays of a group, which files may cut; one is refused between them."""
+    monkeypatch.chdir(keyed)
+    with serving(record=Settings(tmp_path, rows=4)) as client:
+        batcher = client.service.batcher
+        scorer, entered, released = batcher.scorer, threading.Event(), threading.Event()
+        groups = []
+
+        def slow(columns: Any) -> Any:
+            entered.set()
+            assert released.wait(20)
+            groups.append(len(columns["size"]))
+            return scorer(columns)
+
+        monkeypatch.setattr(batcher, "scorer", slow)
+        asked = [
+            [ROWS[0] | {"size": 10 * at + row} for row in range(at % 4)] for at in range(1, 12)
+        ]
+        with concurrent.futures.ThreadPoolExecutor(len(asked)) as pool:
+            waiting = [pool.submit(client.predict, asked[0])]
+            assert entered.wait(20)
+            waiting += [pool.submit(client.predict, rows) for rows in asked[1:]]
+            until(lambda: len(batcher.waiting) == 8)  # two have no row, and are refused
+            released.set()
+        answers = [one.result() for one in waiting]
+    assert groups == [1, 17]
+    rows = recorded(tmp_path)
+    for sent, answer in zip(asked, answers, strict=True):
+        own = [row for row in rows if row["request_id"] == answer.headers["x-request-id"]]
+        if not sent:
+            assert [row["refused"] for row in own] == ["wrong fields"]
+            continue
+        assert [row["row"] for row in own] == list(range(len(sent)))
+        assert [row["rows"]["size"] for row in own] == [row["size"] for row in sent]
+        assert [(row["prediction"], row["probabilities"]) for row in own] == [
+            (one["class"], one["probabilities"]) for one in answer.content["predictions"]
+        ]
+    assert len({row["probabilities"]["yes"] for row in rows if row["rows"]}) > 2
+    assert len(list(record.read(tmp_path))) > 2
+
+
+def test_file_is_closed_before_memory_is_full(
+    keyed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Where requests are scored one by one, their arrays take more than their rows."""
+    monkeypatch.chdir(keyed)
+    with serving(record=Settings(tmp_path, held_bytes=15_000)) as client:
+        for _ in range(30):
+            client.predict(ROWS[0])
+            until(lambda: client.counted("waiting_rows") < 7)
+        assert client.counted("lost_rows_total") == 0
 
 
 def test_what_waits_costs_the_garbage_collector_nothing(client: Client):
@@ -319,8 +375,8 @@ def test_slow_disk_delays_no_answer(keyed: Path, tmp_path: Path, monkeypatch: py
         return write(*arguments)
 
     monkeypatch.setattr(record, "write", slow)
-    # One row takes 500 bytes and its body, so eleven fit.
-    with serving(record=Settings(tmp_path, rows=2, held_bytes=7_000)) as client:
+    # One row takes 500 bytes, 150 for each of the five columns, and its body: so eleven fit.
+    with serving(record=Settings(tmp_path, rows=2, held_bytes=15_000)) as client:
         kept = [client.predict(ROWS[0]) for _ in range(20)]
         assert {answer.status for answer in kept} == {200}
         lost = client.counted("lost_rows_total")

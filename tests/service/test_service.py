@@ -647,7 +647,7 @@ if {records}:
     from src.service.recording import Recorder, Settings
     recorder = Recorder(Settings(Path({str(tmp_path)!r})), service.sidecar, service.registry)
     checked = service.checker.check(service.example)
-    recorder.answered("id", checked, [service.sidecar.example.answer], 100)
+    recorder.answered("id", checked.keys, service.batcher.scorer(checked.columns), 100)
     recorder.close()
 """
     done = call("python", "-c", code, folder=trained_once)

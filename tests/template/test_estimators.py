@@ -33,7 +33,7 @@ service = Service(Limits())  # answers the example of the sidecar as train did, 
 names = [feature.name for feature in known.features]
 body = rows[names].to_json(orient="records", date_format="iso").encode()
 columns = service.checker.check(body).columns
-found = service.batcher.scorer(columns)
+found = service.batcher.scorer(columns).answers
 assert [one.get("class", one.get("value")) for one in found] == kept["predicted"].tolist()
 print(json.dumps({"classes": known.classes, "versions": list(known.versions)}))
 """

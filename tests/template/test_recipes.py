@@ -33,7 +33,7 @@ for path in (TRAIN, TEST):
     body = rows[names].to_json(orient="records", date_format="iso", date_unit="us").encode()
     checked = service.checker.check(body)
     assert not checked.warnings.count, checked.warnings
-    answers = service.batcher.scorer(checked.columns)
+    answers = service.batcher.scorer(checked.columns).answers
     assert len(answers) == len(rows) > 20
     if known.task == "regression":
         np.testing.assert_allclose([one["value"] for one in answers], said, rtol=1e-9)
