@@ -1,5 +1,6 @@
 """`make schema`: infer data/schema.yaml from the raw table, for a person to review."""
 
+import json
 import os
 import re
 import shutil
@@ -13,7 +14,9 @@ from tqdm import tqdm
 
 from src.cleaning import CLEANING
 from src.shared import cleaned, errors, files, findings, params, progress, raw, tables
+from src.shared.errors import plain
 from src.shared.findings import Finding
+from src.shared.params import Params
 from src.shared.paths import SCHEMA
 from src.shared.spill import Spill, spilled
 from src.shared.texts import TextColumn
@@ -99,6 +102,24 @@ def _as_series(name: str, values: pa.ChunkedArray) -> pd.Series:
     return tables.to_frame(table.cast(tables.marked(table.schema, gaps, {})))[name]
 
 
+def on_dates(names: Sequence[str], settings: Params) -> str:
+    """Say what a table with dates may need; nothing where the split goes by a column.
+
+    Args:
+        names: the columns that hold dates.
+        settings: the sections prepare and validate.
+    """
+    new = [name for name in names if name not in settings.validate.accept]
+    if not new or settings.prepare.column:
+        return ""
+    column = json.dumps(new[0], ensure_ascii=False)
+    return (
+        f"note: '{plain(new[0])}' holds dates. If the model is to predict later rows than it\n"
+        f"  learned from, set `split: time` and `column: {plain(column)}` under prepare in\n"
+        "  params.yaml: after a random split the figures would be too good."
+    )
+
+
 def main() -> None:
     """Write data/schema.yaml; an earlier one is kept as data/schema.old.yaml."""
     settings = params.load()
@@ -129,6 +150,9 @@ def main() -> None:
             print(f"{SCHEMA.as_posix()}: the earlier one is now {old.as_posix()}")
     if odd:
         print(findings.told(odd, settings))
+    dates = [name for name in names if pa.types.is_timestamp(batch.schema.field(name).type)]
+    if said := on_dates([name for name in dates if name != data.target], settings):
+        print(said)
     print(f"{SCHEMA.as_posix()}: {len(names)} columns; please review it")
 
 

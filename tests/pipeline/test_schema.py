@@ -116,6 +116,20 @@ def test_misspelt_check_is_refused(project, run):
     assert done.err == expected
 
 
+def test_dates_are_spoken_of_until_the_split_goes_by_a_column(project, run):
+    project()
+    note = "note: 'picked' holds dates. If the model is to predict later rows"
+    assert note in run("schema").out
+    said = run("schema").out.splitlines()
+    assert all(len(line) <= 80 for line in said)
+    for settings in (
+        {"prepare": {"split": "time", "column": "picked"}},
+        {"validate": {"accept": ["picked"]}},
+    ):
+        project(**settings)
+        assert "holds dates" not in run("schema").out
+
+
 def test_earlier_schema_is_kept(project, run):
     project()
     earlier = SCHEMA.read_text(encoding="utf-8")
