@@ -29,6 +29,7 @@ from src.shared.model import load_model, outputs, require_versions
 from src.shared.paths import DVC_LOCK, MODEL, SIDECAR
 from src.shared.predictions import PREDICTED, PROBABILITY
 from src.shared.sidecar import Sidecar
+from src.shared.wording import counted
 
 ROW, FILE = "row", "file"
 SUFFIXES = (".parquet", ".csv")
@@ -202,11 +203,11 @@ def main() -> int:
             writer.close()
         if not writer.rejected:
             rejected.unlink()
-    print(f"{writer.scored:,} rows scored: {plain(output)}")
+    print(f"{counted(writer.scored, 'row')} scored: {plain(output)}")
     for name, count in sorted(novel.items()):
-        print(f"{plain(name)}: {count:,} values that the training data did not have")
+        print(f"{plain(name)}: {counted(count, 'value')} that the training data did not have")
     if writer.rejected:
-        print(f"{writer.rejected:,} rows could not be scored, and why: {plain(refused)}")
+        print(f"{counted(writer.rejected, 'row')} could not be scored, and why: {plain(refused)}")
     return 1 if writer.rejected else 0
 
 

@@ -18,6 +18,7 @@ from src.shared.hashes import Hashes, codes_of, hash_rows, mixed
 from src.shared.params import Params
 from src.shared.paths import TEST, TRAIN
 from src.shared.spill import Spill, spilled
+from src.shared.wording import are, counted
 from src.splits import Mask
 
 Sides = np.ndarray[Any, np.dtype[np.uint8]]
@@ -85,7 +86,7 @@ def read_rows(batches: Iterator[pa.RecordBatch], spill: Spill, settings: Params)
     if missing == read:
         raise UserError(f"{path.as_posix()}: target '{data.target}' is missing in every row")
     if missing and data.missing_target == "drop":
-        print(f"{missing} rows without a target are left out")
+        print(f"{counted(missing, 'row')} without a target {are(missing)} left out")
     return Rows(pa.Table.from_batches(parts), np.concatenate(hashes), gaps, batch.schema)
 
 
@@ -117,7 +118,8 @@ def find_rare(table: pa.Table, kept: Mask, target: str, fewest: int) -> Mask:
     if (left_out := rare & kept).any():
         classes = _filter(table.select([target]), left_out)[target].unique().to_pylist()
         names = ", ".join(map(plain, classes))
-        print(f"{left_out.sum()} rows of rare classes are left out: {names}")
+        count = int(left_out.sum())
+        print(f"{counted(count, 'row')} of rare classes {are(count)} left out: {names}")
     return rare
 
 
@@ -133,14 +135,17 @@ def check_key(key: pa.Table, earlier: np.ndarray) -> None:
     """
     for name in key.column_names:
         if missing := key[name].null_count:
-            raise UserError(f"data.key: '{name}' is missing in {missing} rows, where none may be")
+            raise UserError(
+                f"data.key: '{name}' is missing in {counted(missing, 'row')}, where none may be"
+            )
     again = np.flatnonzero(earlier)
     if again.size:
         rows = [" ".join(map(str, row.values())) for row in key.take(again[:5]).to_pylist()]
         more = ", ..." if again.size > len(rows) else ""
         raise UserError(
-            f"data.key: {again.size} rows have the {' and '.join(key.column_names)} of an earlier "
-            f"row: {', '.join(rows)}{more}; mend the data, or name more columns"
+            f"data.key: {counted(again.size, 'row')} {are(again.size, 'has', 'have')} the "
+            f"{' and '.join(key.column_names)} of an earlier row: {', '.join(rows)}{more}; mend "
+            "the data, or name more columns"
         )
 
 
@@ -259,11 +264,12 @@ def choose_sides(rows: Rows, batches: Iterable[pa.RecordBatch], settings: Params
         check_key(table.select(names), earlier)
     else:
         earlier = earlier_equals(second_hashes(batches, repeated(hashes), names), hashes)
-    repeats, made = np.count_nonzero(earlier), prepare.duplicates or "together"
+    repeats, made = int(np.count_nonzero(earlier)), prepare.duplicates or "together"
     if prepare.duplicates is None:
         check_repeats(table, earlier == 0, settings)
     if repeats:
-        print(f"{repeats} rows repeat an earlier one: {SAID[made]}")
+        verb = are(repeats, "repeats", "repeat")
+        print(f"{counted(repeats, 'row')} {verb} an earlier one: {SAID[made]}")
     kept = earlier == 0 if made == "drop" else np.ones(len(table), dtype=bool)
     if data.drop_rare_classes:
         kept &= ~find_rare(table, kept, data.target, data.drop_rare_classes)

@@ -19,6 +19,7 @@ import pyarrow.compute
 from src.shared.errors import UserError
 from src.shared.hashes import Hashes, codes_of
 from src.shared.params import Params, Train
+from src.shared.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,7 +100,7 @@ def choose_test(table: pa.Table, hashes: Hashes, settings: Params) -> Mask:
     split, column = find(settings), settings.prepare.column
     if missing := table[column].null_count if column else 0:
         raise UserError(
-            f"prepare.column: '{column}' is missing in {missing} rows; "
+            f"prepare.column: '{column}' is missing in {counted(missing, 'row')}; "
             f"a {settings.prepare.split} split needs it in all"
         )
     return split.choose(table, hashes, settings)

@@ -34,6 +34,7 @@ from src.shared.paths import SCHEMA, TEST, TRAIN, VALIDATION
 from src.shared.tables import Split
 from src.shared.texts import TextColumn
 from src.shared.unreadable import in_data
+from src.shared.wording import counted
 
 if TYPE_CHECKING:
     from pandera.pandas import DataFrameSchema
@@ -406,8 +407,9 @@ def main() -> int:
         print(table_of(violations))
         print(*remedies(violations, settings), sep="\n")
         raise UserError(
-            f"{len(violations)} checks failed (all in {VALIDATION.as_posix()}); mend the raw data, "
-            f"or {SCHEMA.as_posix()} or the settings in params.yaml, then run `dvc repro` again"
+            f"{counted(len(violations), 'check')} failed (all in {VALIDATION.as_posix()}); mend "
+            f"the raw data, or {SCHEMA.as_posix()} or the settings in params.yaml, then run "
+            "`dvc repro` again"
         )
     print(f"{len(train)} + {len(test)} rows, {len(train.names)} columns: no violations")
     return 0

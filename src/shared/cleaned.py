@@ -11,6 +11,7 @@ from src.shared.columns import TYPES
 from src.shared.errors import UserError
 from src.shared.fields import Kind
 from src.shared.raw import Kinds
+from src.shared.wording import are, counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +57,7 @@ def clean(
         kept += len(cleaned)
         yield cleaned
     if kept < start:
-        print(f"{start - kept} rows are left out by {WHERE}")
+        print(f"{counted(start - kept, 'row')} {are(start - kept)} left out by {WHERE}")
 
 
 def _clean(batch: pa.RecordBatch, start: int, functions: Functions, kinds: Kinds) -> pa.RecordBatch:

@@ -13,6 +13,7 @@ from src.shared.errors import plain
 from src.shared.params import Params
 from src.shared.texts import TextColumn, all_differ
 from src.shared.unreadable import in_data
+from src.shared.wording import counted
 
 FEWEST = 20  # rows, below which nothing is said
 SHOWN = 5  # odd values that are shown
@@ -321,7 +322,7 @@ def told(findings: Sequence[Finding], settings: Params) -> str:
     """Lay findings out as text: two lines for each, and at the end how to be rid of them."""
     lines = []
     for one in findings:
-        rows = f": {one.rows:,} rows" if one.rows else ""
+        rows = f": {counted(one.rows, 'row')}" if one.rows else ""
         values = f" with {one.values}" if one.values else ""
         where = f"column '{plain(one.column)}': " if one.column else ""
         lines += [f"warning: {where}{one.what}{rows}{values}", f"  {one.remedy}"]

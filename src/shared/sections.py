@@ -14,6 +14,7 @@ from src.shared.page import Block, Heading, Markdown, Picture, Table, code, say,
 from src.shared.plots import BASELINE_MODEL, BOUND, RIVAL, RUN, DvcPlot
 from src.shared.slices import Slice
 from src.shared.verdicts import Verdict
+from src.shared.wording import counted
 
 SHOWN = 20  # rows of a table that may be long
 MANY = 50  # slices, or what is less strict
@@ -260,7 +261,10 @@ def validation_blocks(report: dict[str, Any]) -> Iterator[Block]:
     yield Heading("Validation")
     violations, warnings = report.get("violations", []), report.get("warnings", [])
     train, test = report.get("train_rows", "?"), report.get("test_rows", "?")
-    counts = f"{len(violations) or 'no'} violations, {len(warnings) or 'no'} warnings"
+    counts = ", ".join(
+        counted(len(them), what) if them else f"no {what}s"
+        for them, what in ((violations, "violation"), (warnings, "warning"))
+    )
     yield f"{train} + {test} rows (train + test): {counts}"
     if violations:
         yield _table(("split", "column", "check", "rows", "values"), violations)

@@ -14,6 +14,7 @@ from src.shared.errors import UserError, plain
 from src.shared.params import Bound
 from src.shared.paths import BASELINE, METRICS, PROVENANCE
 from src.shared.slices import Slice
+from src.shared.wording import counted
 
 SHOWN = 3  # names of slices in one line
 
@@ -75,7 +76,7 @@ class Worst:
     def __str__(self) -> str:
         """Say all of it."""
         ends = "" if self.low is None else f", 95 % interval {self.low:.4g} to {self.high:.4g}"
-        return f"{self.value:.6g} where {plain(self.name)} ({self.rows} rows{ends})"
+        return f"{self.value:.6g} where {plain(self.name)} ({counted(self.rows, 'row')}{ends})"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,11 @@ def counted(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
+def are(count: int, one: str = "is", many: str = "are") -> str:
+    """Return the verb for so many."""
+    return one if count == 1 else many
+
+
 def of_sample(rows: Any) -> str:
     """Say that the model was trained on a sample; empty where it was not, or nobody knows.
 

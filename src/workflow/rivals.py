@@ -17,6 +17,7 @@ from src.shared.paths import DVC_LOCK, PARAMS, PREDICTIONS
 from src.shared.predictions import UNIT
 from src.shared.revisions import Place
 from src.shared.verdicts import Drop
+from src.shared.wording import are, counted
 from src.workflow import source, state
 from src.workflow.comparison import CHANCE, CHANCE_OF_SLICES, compare, compare_slices, draw
 from src.workflow.remote import VARIABLES, cause_of
@@ -51,7 +52,10 @@ def drops(rival: Place, metrics: Collection[str], settings: Params) -> dict[str,
     old, new = predictions.share(old, new)
     fewest = settings.evaluate.gate_rows
     if len(new) < fewest:
-        raise IncomparableError(f"{len(new)} rows were tested by both, fewer than {fewest}")
+        raise IncomparableError(
+            f"{counted(len(new), 'row')} {are(len(new), 'was', 'were')} tested by both, "
+            f"fewer than {fewest}"
+        )
     split = splits.find(settings)
     unit = new[UNIT].to_numpy() if split.needs == "column" and UNIT in new else None
     if split.needs == "column" and unit is None:

@@ -373,7 +373,7 @@ def test_rows_repeat_and_keys_tell_after_cleaning(project, run, cleaning_with):
     table.loc[1, "id"] = "n000 "
     project(table=table, data={"key": ["id"]})
     cleaning_with(lambda frame: frame.assign(id=frame["id"].str.lower()))
-    assert "data.key: 1 rows have the id of an earlier row: n000;" in run("prepare").err
+    assert "data.key: 1 row has the id of an earlier row: n000;" in run("prepare").err
 
 
 def in_some_batches_only(frame: pd.DataFrame) -> pd.DataFrame:

@@ -229,7 +229,7 @@ def test_rows_without_a_target_are_left_out_if_asked_for(prepare):
 def test_rare_classes_are_left_out_if_asked_for(prepare):
     columns = {"ripe": ["c", *Y[1:]]}
     done = prepare(columns, data={"drop_rare_classes": 3})
-    assert "1 rows of rare classes are left out: c" in done.out
+    assert "1 row of rare classes is left out: c" in done.out
     assert set(splits()["ripe"]) == {"yes", "no"}
 
 

@@ -222,7 +222,7 @@ def test_what_validate_found_odd_is_told():
     wrong = {"split": "test", "column": "x", "check": "finite", "rows": 1, "values": "inf"}
     report = {"train_rows": 8, "test_rows": 2, "violations": [wrong], "warnings": [odd]}
     text = to_markdown(validation_blocks(report))
-    assert "8 + 2 rows (train + test): 1 violations, 1 warnings" in text
+    assert "8 + 2 rows (train + test): 1 violation, 1 warning" in text
     assert "| test | x | finite | 1 | inf |" in text
     assert "| id | a name | 9 | 'a\\|b' | drop it |" in text
 

@@ -159,7 +159,7 @@ def test_time_split_tests_on_the_latest_rows(times, test_size, expected):
         ),
         (["2024-9", "2024-10"], "time", "text whose order is not that of time"),
         (["a", "a"], "group", "all rows are of one group"),
-        (["a", "b", None], "group", "'x' is missing in 1 rows; a group split needs it in all"),
+        (["a", "b", None], "group", "'x' is missing in 1 row; a group split needs it in all"),
         ([1.0, None, None], "time", "'x' is missing in 2 rows; a time split needs it in all"),
     ],
 )

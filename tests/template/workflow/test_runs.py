@@ -148,7 +148,7 @@ def test_invalid_data(clone, s3_hub, s3, objects):
     before = objects()
     run = s3_hub.pull_request(clone, status=1)
     assert run.failed == ["Data validation"]
-    assert "checks failed" in lines(run.report)[1]
+    assert "failed (all in" in lines(run.report)[1]
     assert "| train | " in run.report  # each violation
     assert objects() == before
 
