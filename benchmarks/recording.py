@@ -1,9 +1,10 @@
 """`make bench`: measure what the record costs the service (`RECORD=folder`).
 
-Two services run, one of which records, and get the same bursts of requests in turn (A B B A A ...)
-from the same clients. A burst ends with its last answer, when most of its files are written; its
-CPU time counts until all are. A ratio is the median of the ratios of neighbours; the range beside
-it holds the true median with 95 % or more (order statistics of the binomial distribution).
+Two services run, one of which records as it does by default, and get the same bursts of requests
+from the same clients. In a round they take turns (A B B A A B ...), so that what else the machine
+does meets both alike; each round has files to write, in the middle of a burst. A ratio is the
+median of those of the rounds; the range beside it holds the true median with 95 % or more (order
+statistics of the binomial distribution).
 """
 
 import argparse
@@ -27,11 +28,8 @@ from src.shared import record, sidecar, tables
 from src.shared.paths import SIDECAR, TEST
 
 RESULTS = Path(__file__).with_name("recording.md")
-ROUNDS, SINGLE, BATCHES, BATCH, MOST = 100, 1_000, 50, 1_000, 0.05
-STARTS = 5
-# So that every burst of single rows has a file to write; by default files have 10,000 rows, which
-# is cheaper.
-FILE_ROWS = {"single": SINGLE, "batch": 10 * BATCH}
+ROUNDS, TURNS, STARTS, MOST = 20, 10, 5, 0.05
+SINGLE, BATCHES, BATCH = 1_000, 10, 1_000  # of a burst: rows that are sent singly; or in batches
 HEAD = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 HEAD += b"Content-Length: %d\r\n\r\n"
 LENGTH = re.compile(rb"(?i)content-length: (\d+)")
@@ -68,28 +66,25 @@ def cpu(server: Server) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def measure(server: Server, kind: str, burst: Burst, files: int) -> None:
-    """Note rows a second, and CPU time for a row until so many more files are there."""
-    start, before = time.perf_counter(), cpu(server)
-    folder = server.settings.get("RECORD", "")
-    wanted = closed(folder) + files
-    rows = burst(server)
-    server.note(f"{kind} rate", rows / (time.perf_counter() - start))
-    while folder and closed(folder) < wanted:
-        time.sleep(0.005)
-    server.note(f"{kind} cpu", (cpu(server) - before) / rows * 1e6)
-
-
-def closed(folder: str) -> int:
-    """Count the files of a record."""
-    return sum(record.closed(path.name) for path in Path(folder).iterdir()) if folder else 0
+def measure(servers: list[Server], kind: str, burst: Burst) -> None:
+    """Note the rows a second of a round, and the CPU time for a row."""
+    before = {server.name: cpu(server) for server in servers}
+    rows, seconds = dict.fromkeys(before, 0), dict.fromkeys(before, 0.0)
+    for turn in range(TURNS):
+        for server in servers[:: -1 if turn % 2 else 1]:
+            start = time.perf_counter()
+            rows[server.name] += burst(server)
+            seconds[server.name] += time.perf_counter() - start
+    for server in servers:
+        server.note(f"{kind} rate", rows[server.name] / seconds[server.name])
+        server.note(f"{kind} cpu", (cpu(server) - before[server.name]) / rows[server.name] * 1e6)
 
 
 def report(plain: Server, recording: Server, rounds: int, files: int, size: float) -> str:
     lines = [
         "# What the record costs",
         "",
-        f"Made by `python -m benchmarks.recording`: medians of {rounds} bursts in turn, "
+        f"Made by `python -m benchmarks.recording`: medians of {rounds} rounds, "
         f"{os.cpu_count()} cores, clients and services on the same ones.",
         "",
         "| | without | with `RECORD` | with / without |",
@@ -146,14 +141,12 @@ def main() -> None:
         for server in [plain, recording] * STARTS:
             with running(server, rows[0]):
                 pass
-        for kind, burst, files in (("single", single, 1), ("batch", batch, BATCHES // 10)):
-            recording.settings |= {"RECORD_ROWS": str(FILE_ROWS[kind])}
+        for kind, burst in (("single", single), ("batch", batch)):
             with running(plain, rows[0]), running(recording, rows[0]):
-                pair = [plain, recording]
+                # So that no file is full at the end of a burst, when the other service is measured.
+                clients(recording, [recording.body(many[: SINGLE // 2])], 1)
                 for _ in tqdm(range(rounds), desc=kind, unit="round"):
-                    for server in pair:
-                        measure(server, kind, burst, files)
-                    pair.reverse()
+                    measure([plain, recording], kind, burst)
         found = list(record.read(name))
         size = sum(path.stat().st_size for path in Path(name).iterdir())
         text = report(plain, recording, rounds, len(found), size / sum(map(len, found)))
