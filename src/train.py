@@ -313,7 +313,8 @@ def read_rows(settings: Params) -> tuple[pd.DataFrame, Mask]:
     if train.distributed:
         here = chosen & sample.choose(file, distributed.SAMPLE, settings)
         print(f"what is done to columns is learned from {here.sum():,} rows of {chosen.sum():,}")
-    if said := sample.warning(file, int(here.sum())):
+    count = int(here.sum())
+    for said in filter(None, (sample.warning(file, count), sample.slow(count, train.estimator))):
         print(said, file=sys.stderr)
     return sample.read(file, here), chosen
 

@@ -27,6 +27,7 @@ from src.shared.measure import (
     measure,
     row_losses,
     shares,
+    shares_of_zero,
     six_digits,
 )
 from src.shared.wording import SETS, counted
@@ -119,11 +120,12 @@ def intervals(
     exact = shares(predictions) if units == "rows" else {}
     few = units != "rows" and count < FEW
     rough = [f"rough, as there are only {count} {units}"] if few else []
-    found, tails = {}, heavy_tails(predictions) | rare_class(predictions)
+    said = heavy_tails(predictions) | shares_of_zero(predictions) | rare_class(predictions)
+    found = {}
     for name, [value] in all_rows.items():
         if not np.isfinite(value):
             continue
-        notes = [*rough, *([tails[name]] if name in tails else [])]
+        notes = [*rough, *([said[name]] if name in said else [])]
         if name in exact:
             method = "Wilson"
             ends: tuple[float | None, float | None] = wilson(*exact[name], level)

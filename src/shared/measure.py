@@ -164,6 +164,17 @@ def heavy_tails(predictions: Predictions) -> dict[str, str]:
     return found
 
 
+def shares_of_zero(predictions: Predictions) -> dict[str, str]:
+    """Say of mape where the target is 0 in some rows."""
+    zeros = 0 if predictions.classes is not None else np.count_nonzero(predictions.actual == 0)
+    if not zeros:
+        return {}
+    return {
+        "mape": f"the target is 0 in {zeros} of {len(predictions.actual)} rows, and no error is a "
+        "share of 0: this number means nothing, look at another metric"
+    }
+
+
 def six_digits(value: float) -> float:
     """Round to six significant digits."""
     return float(f"{value:.6g}")

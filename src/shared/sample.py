@@ -24,6 +24,9 @@ BATCH = 50_000  # rows that are read at once
 # counts as eight. Measured with two folds at a time (HistGradientBoosting, 30 columns of numbers).
 FACTOR = 7
 TEXT = 8
+# Which estimators take long, and from how many rows on: 200 trees on 260,000 flights of 17 columns,
+# in five folds, took more than eight minutes.
+FORESTS, MANY = ("RandomForest", "ExtraTrees"), 100_000
 
 
 def batches(
@@ -114,6 +117,24 @@ def warning(file: pyarrow.parquet.ParquetFile, rows: int) -> str | None:
         f"warning: to train on {rows:,} rows of {len(schema)} columns takes about "
         f"{need / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free; use a sample (train.rows) or a "
         "cluster (docs/scale.md)"
+    )
+
+
+def slow(rows: int, estimator: str) -> str | None:
+    """Say so where a training on so many rows is likely to take long.
+
+    Args:
+        rows: how many.
+        estimator: the setting train.estimator.
+    """
+    name = estimator.rpartition(".")[2]
+    if rows <= MANY or not any(forest in name for forest in FORESTS):
+        return None
+    quick = f"HistGradientBoosting{'Regressor' if name.endswith('Regressor') else 'Classifier'}"
+    return (
+        f"warning: {name} may take an hour on {rows:,} rows. Quicker:\n"
+        f"  a sample (train.rows), or, under train in params.yaml, `arguments: {{}}` with\n"
+        f"  `estimator: sklearn.ensemble.{quick}`"
     )
 
 

@@ -193,6 +193,14 @@ def test_few_rows_that_make_up_most_are_said():
     assert said["rmse"] in intervals(Predictions(actual, predicted), 100, 1)["rmse"].note
 
 
+def test_a_share_of_zero_is_said_to_mean_nothing():
+    actual = np.array([0.0, 2.0, 4.0] * 40)
+    found = intervals(Predictions(actual, actual + 1), 50, 1)
+    assert found["mape"].note.startswith("the target is 0 in 40 of 120 rows")
+    assert not any("share of 0" in found[name].note for name in ("rmse", "mae", "r2"))
+    assert "share of 0" not in intervals(Predictions(actual + 1, actual), 50, 1)["mape"].note
+
+
 @pytest.mark.parametrize(("rows", "said"), [(1, "1 row,"), (4, "4 rows,"), (5, "")])
 def test_a_class_that_resamples_lack_is_named(rows, said):
     actual = np.array(["goat"] * 40 + ["hen"] * 40 + ["pig"] * rows)

@@ -84,6 +84,23 @@ def test_training_that_does_not_fit_is_told_beforehand(project, run, monkeypatch
     assert "use a sample (train.rows) or a cluster (docs/scale.md)" in done.err
 
 
+def test_forest_of_many_rows_is_told_to_be_slow_and_the_remedies_work(
+    project, run, monkeypatch
+) -> None:
+    forest = "sklearn.ensemble.ExtraTreesClassifier"
+    project(train={"estimator": forest, "arguments": {"n_estimators": 3}})
+    assert run("prepare", "validate", "train").err == ""
+    monkeypatch.setattr(sample, "MANY", 100)
+    said = run("train").err
+    assert said.startswith("warning: ExtraTreesClassifier may take an hour on 180 rows.")
+    quick = "sklearn.ensemble.HistGradientBoostingClassifier"
+    assert said.endswith(f"`arguments: {{}}` with\n  `estimator: {quick}`\n")
+    for train in ({"estimator": quick, "arguments": {}}, {"rows": 90}):
+        project(train=train)
+        done = run("train")
+        assert (done.status, done.err) == (0, "")
+
+
 def test_free_memory_is_what_the_tightest_limit_leaves(tmp_path, monkeypatch) -> None:
     free = sample.available()
     assert free
