@@ -368,7 +368,7 @@ def main() -> None:
         search.write(records_draft, tried)
     what = "cross-validation of the whole search" if tried else "cross-validation"
     print(f"{what} in {train.folds} folds ({settings.prepare.split}):")
-    width = max(20, *map(len, scores))
+    width = max([20, *map(len, scores)])
     for name, values in scores.items():
         print(f"  {name:{width}} {np.mean(values):8.4g} +- {np.std(values):.2g}")
     for line in search.summary(tried):
