@@ -133,7 +133,7 @@ def slow(rows: int, estimator: str) -> str | None:
     quick = f"HistGradientBoosting{'Regressor' if name.endswith('Regressor') else 'Classifier'}"
     return (
         f"warning: {name} may take an hour on {rows:,} rows. Quicker:\n"
-        f"  a sample (train.rows), or, under train in params.yaml, `arguments: {{}}` with\n"
+        "  a sample (train.rows), or, under train in params.yaml, `arguments: {}` with\n"
         f"  `estimator: sklearn.ensemble.{quick}`"
     )
 

@@ -94,7 +94,8 @@ def test_forest_of_many_rows_is_told_to_be_slow_and_the_remedies_work(
     said = run("train").err
     assert said.startswith("warning: ExtraTreesClassifier may take an hour on 180 rows.")
     quick = "sklearn.ensemble.HistGradientBoostingClassifier"
-    assert said.endswith(f"`arguments: {{}}` with\n  `estimator: {quick}`\n")
+    assert said.endswith(f" with\n  `estimator: {quick}`\n")
+    assert "`arguments: {}`" in said
     for train in ({"estimator": quick, "arguments": {}}, {"rows": 90}):
         project(train=train)
         done = run("train")
