@@ -141,10 +141,11 @@ def main() -> None:
         for server in [plain, recording] * STARTS:
             with running(server, rows[0]):
                 pass
-        for kind, burst in (("single", single), ("batch", batch)):
+        for kind, burst, count in (("single", single, SINGLE), ("batch", batch, BATCHES * BATCH)):
             with running(plain, rows[0]), running(recording, rows[0]):
-                # So that no file is full at the end of a burst, when the other service is measured.
-                clients(recording, [recording.body(many[: SINGLE // 2])], 1)
+                # Half a burst ahead, so that a file is full in the middle of one: at its end the
+                # other service, which is measured next, would pay for the writing.
+                clients(recording, [recording.body((rows * BATCH)[: count // 2])], 1)
                 for _ in tqdm(range(rounds), desc=kind, unit="round"):
                     measure([plain, recording], kind, burst)
         found = list(record.read(name))

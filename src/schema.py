@@ -107,9 +107,9 @@ def on_dates(names: Sequence[str], settings: Params) -> str:
 
     Args:
         names: the columns that hold dates.
-        settings: the sections prepare and validate.
+        settings: the sections data, prepare and validate.
     """
-    new = [name for name in names if name not in settings.validate.accept]
+    new = [name for name in names if name not in {settings.data.target, *settings.validate.accept}]
     if not new or settings.prepare.column:
         return ""
     column = json.dumps(new[0], ensure_ascii=False)
@@ -151,7 +151,7 @@ def main() -> None:
     if odd:
         print(findings.told(odd, settings))
     dates = [name for name in names if pa.types.is_timestamp(batch.schema.field(name).type)]
-    if said := on_dates([name for name in dates if name != data.target], settings):
+    if said := on_dates(dates, settings):
         print(said)
     print(f"{SCHEMA.as_posix()}: {len(names)} columns; please review it")
 

@@ -81,7 +81,7 @@ class Asked(NamedTuple):
     time: int  # microseconds since 1970, UTC
     rows: int
     weight: int  # bytes in memory, roughly
-    status: int = 200
+    status: int
     keys: tuple[tuple[str | None, ...], ...] = ()  # each column; empty where it was not sent
     start: int = 0  # see Scored
     together: Together | None = None  # None where it was refused
@@ -173,7 +173,7 @@ class Recorder:
 
     def refused(self, request_id: str, status: int) -> None:
         """Take a request that is refused now."""
-        self._add((request_id, _now(), 1, ROW_BYTES, status, (), 0, None))
+        self._add(tuple(Asked(request_id, _now(), 1, ROW_BYTES, status)))
 
     def close(self, seconds: float = LAST_SECONDS) -> None:
         """Write what waits; nothing more is taken."""

@@ -98,7 +98,7 @@ class Scorer:
             raise RequestError(422, "the model cannot take these values") from None
         if self.task == "regression" and not np.isfinite(predicted).all():
             raise RequestError(422, "the model gives no finite value for these values")
-        answers = told(predicted, scores, getattr(self.estimator, "classes_", None), self.task)
+        answers = told(self.estimator, predicted, scores, self.task)
         return Scored(answers, (tuple(columns.values()), predicted, scores))
 
     def _transform(self, columns: Columns) -> Any:

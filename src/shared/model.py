@@ -145,23 +145,23 @@ def answers(model: Any, rows: Any, task: str) -> list[dict[str, Any]]:
         rows: the features, shape (rows, features).
         task: binary, multiclass or regression.
     """
-    return told(*outputs(model, rows, task), getattr(model, "classes_", None), task)
+    return told(model, *outputs(model, rows, task), task)
 
 
-def told(predicted: Any, scores: Any, classes: Any, task: str) -> list[dict[str, Any]]:
+def told(model: Any, predicted: Any, scores: Any, task: str) -> list[dict[str, Any]]:
     """Return what `outputs` found in the form of `answers`.
 
     Args:
+        model: the estimator that was asked.
         predicted: shape (rows,).
         scores: the probabilities, shape (rows, classes), or None.
-        classes: the model's, in the order of `scores`; not needed where that is None.
         task: binary, multiclass or regression.
     """
     if task == "regression":
         return [{"value": float(value)} for value in predicted]
     if scores is None:
         return [{"class": label} for label in predicted.tolist()]
-    names = [str(label) for label in classes.tolist()]
+    names = [str(label) for label in model.classes_.tolist()]
     return [
         {"class": label, "probabilities": dict(zip(names, row, strict=True))}
         for label, row in zip(predicted.tolist(), scores.tolist(), strict=True)
