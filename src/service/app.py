@@ -242,10 +242,11 @@ def as_json(content: Any, status: int = 200, headers: dict[str, str] | None = No
     return Response(orjson.dumps(content), status, headers, "application/json")
 
 
-def identified(request: Request) -> dict[str, str]:
-    """Return the header with the request's id, by which its record is found, if there is one."""
-    name = request.scope.get(REQUEST_ID)
-    return {"x-request-id": name} if name else {}
+def identified(response: Response, request: Request) -> Response:
+    """Add the header with the request's id, by which its record is found, if there is one."""
+    if name := request.scope.get(REQUEST_ID):
+        response.raw_headers.append((b"x-request-id", name.encode()))
+    return response
 
 
 def make_app(service: Service) -> FastAPI:
@@ -259,8 +260,7 @@ def make_app(service: Service) -> FastAPI:
     @app.post("/predict", openapi_extra=describe(service.sidecar, service.limits.strict))
     async def predict(request: Request) -> Response:
         """Predict one row or many."""
-        content = await service.predict(request)
-        return as_json(content, headers=identified(request))
+        return identified(as_json(await service.predict(request)), request)
 
     @app.get("/health")
     async def health() -> Response:
@@ -292,11 +292,11 @@ def make_app(service: Service) -> FastAPI:
             content["errors"] = refused.problems.listed()
         # Nothing more is read from a client that was too slow to send its body.
         headers = {"connection": "close"} if refused.status == 408 else {}
-        return as_json(content, refused.status, headers | identified(request))
+        return identified(as_json(content, refused.status, headers), request)
 
     @app.exception_handler(Exception)
     async def fail(request: Request, error: Exception) -> Response:
-        return as_json({"detail": "internal error"}, 500, identified(request))
+        return identified(as_json({"detail": "internal error"}, 500), request)
 
     paths = {"/predict", "/health", "/ready", "/version", "/metrics"}
     app.add_middleware(Measured, service=service, paths=paths)

@@ -39,7 +39,7 @@ class Settings:
     """Where to record, and when a file is closed."""
 
     folder: Path
-    rows: int = 10_000
+    rows: int = 20_000
     minutes: float = 5
     max_bytes: int = 1_000_000_000  # of all files in the folder; beyond it the oldest go
     held_bytes: int = 50_000_000  # of what waits in memory to be written
@@ -168,7 +168,8 @@ class Recorder:
         # Every microsecond here is one of the answer's: the arrays are there, and no row is copied.
         told = tuple([tuple(keys.get(name, ())) for name in self.known.key])
         rows, together = len(scored.answers), scored.together
-        weight = size + rows * (ROW_BYTES + len(together[0]) * ARRAY_BYTES // len(together[1]))
+        arrays = 1 if isinstance(together[0], np.ndarray) else len(together[0])
+        weight = size + rows * (ROW_BYTES + arrays * ARRAY_BYTES // len(together[1]))
         self._add((request_id, _now(), rows, weight, 200, told, scored.start, together))
 
     def refused(self, request_id: str, status: int) -> None:
@@ -227,7 +228,8 @@ class Recorder:
             )
         except OSError as error:
             if not self.failing:
-                _say(f"cannot write: {error.strerror or error}; rows wait in memory")
+                why = os.strerror(error.errno) if error.errno else error
+                _say(f"cannot write: {why}; rows wait in memory")
             self.failing = True
             self.waiting.extendleft(map(tuple, reversed(group)))
             return 0
@@ -264,7 +266,7 @@ class Recorder:
             columns, predicted, scores = _arrays(done)
             told: dict[str, Any] = {"rows": self._rows(done, columns), "prediction": predicted}
             if self.known.task != "regression":
-                told["prediction"] = list(map(str, predicted.tolist()))
+                told["prediction"] = _texts(predicted)
             if scores is not None:
                 shares = [pa.array(share) for share in scores.T]
                 told["probabilities"] = pa.StructArray.from_arrays(shares, self.classes)
@@ -345,12 +347,26 @@ def _arrays(group: list[Asked]) -> tuple[list[np.ndarray], np.ndarray, np.ndarra
         total += len(parts[-1][1])
     columns, predicted, scores = zip(*parts, strict=True)
     counts = [asked.rows for asked in group]
-    at = np.repeat(starts, counts) + _places(counts)
+    at: Any = np.repeat(starts, counts) + _places(counts)
+    if len(at) == total and (np.diff(at) == 1).all():
+        at = slice(None)  # all rows, as they are: nothing to copy
+    if isinstance(columns[0], np.ndarray):
+        turned = np.empty((columns[0].shape[1], total))
+        np.concatenate([part.T for part in columns], axis=1, out=turned)
+        given = list(turned[:, at])
+    else:
+        given = [np.concatenate(column)[at] for column in zip(*columns, strict=True)]
     return (
-        [np.concatenate(column)[at] for column in zip(*columns, strict=True)],
+        given,
         np.concatenate(predicted).ravel()[at],
         None if scores[0] is None else np.concatenate(scores)[at],
     )
+
+
+def _texts(classes: np.ndarray) -> pa.Array:
+    """Return classes as texts: each class is converted once."""
+    coded = pa.array(classes).dictionary_encode()
+    return pa.array(map(str, coded.dictionary.to_pylist()), pa.string()).take(coded.indices)
 
 
 def _places(counts: list[int]) -> np.ndarray:

@@ -22,8 +22,9 @@ from src.shared.sidecar import Sidecar
 
 Answers = list[dict[str, Any]]
 
-# The columns of rows that were scored together, what was predicted, and the probabilities.
-Together = tuple[tuple[np.ndarray, ...], np.ndarray, np.ndarray | None]
+# The columns of rows that were scored together, in a tuple or as one array of shape (rows,
+# columns); what was predicted; and the probabilities.
+Together = tuple[tuple[np.ndarray, ...] | np.ndarray, np.ndarray, np.ndarray | None]
 
 # Rows that are scored together: more give no more speed, and make the single ones wait.
 GROUP_ROWS = 1_000
@@ -35,8 +36,9 @@ class Scored(NamedTuple):
     Attributes:
         answers: one for each row, as the client gets it.
         together: the arrays that these rows are in, maybe with those of other requests: a column
-            for each feature, in the sidecar's order, and the predictions, of shape (all rows,);
-            the probabilities, of shape (all rows, classes), or None.
+            for each feature, in the sidecar's order (or one array, of shape (all rows, features)),
+            and the predictions, of shape (all rows,); the probabilities, of shape (all rows,
+            classes), or None.
         start: which row of the arrays is the request's first.
     """
 
@@ -92,19 +94,21 @@ class Scorer:
         Raises:
             RequestError: the model cannot take these values.
         """
+        kept: tuple[np.ndarray, ...] | np.ndarray
         try:
-            predicted, scores = outputs(self.estimator, self._transform(columns), self.task)
+            if self.scaling is None:
+                kept = tuple(columns.values())
+                rows = self.transformer.transform(pd.DataFrame(columns))
+            else:
+                kept = np.column_stack([columns[name] for name in self.names])
+                rows = self.scaling(kept)
+            predicted, scores = outputs(self.estimator, rows, self.task)
         except (ValueError, OverflowError):  # of scikit-learn, whose text is not the client's
             raise RequestError(422, "the model cannot take these values") from None
         if self.task == "regression" and not np.isfinite(predicted).all():
             raise RequestError(422, "the model gives no finite value for these values")
         answers = told(self.estimator, predicted, scores, self.task)
-        return Scored(answers, (tuple(columns.values()), predicted, scores))
-
-    def _transform(self, columns: Columns) -> Any:
-        if self.scaling is None:
-            return self.transformer.transform(pd.DataFrame(columns))
-        return self.scaling(np.column_stack([columns[name] for name in self.names]))
+        return Scored(answers, (kept, predicted, scores))
 
 
 class Batcher:

@@ -112,13 +112,20 @@ def write(folder: Path, table: pa.Table, instance: str, number: int) -> Path:
     latest = pa.compute.max(table["time"]).as_py()
     closed = max(datetime.now(UTC), latest)  # a clock may have been set back
     path = folder / f"{closed.strftime(TIME)}-{instance}-{number:06}.parquet"
-    # Looking for repeated numbers would take twice the time, and save nothing.
+    # Looking for repeated numbers would take twice the time, and save nothing. LZ4 takes two thirds
+    # of the time of Zstandard, and a fifth more room.
     texts = [one.name for one in table.schema if pa.types.is_string(one.type)]
     if pa.types.is_struct(kind := table.schema.field("rows").type):
         texts += [f"rows.{one.name}" for one in kind if pa.types.is_string(one.type)]
-    with whole(path) as file:
+    # Arrow opens it once more: to write into a file of Python's, it waits for Python's lock.
+    with whole(path) as file, pa.OSFile(file.name, "wb") as arrow:
         pa.parquet.write_table(
-            table, file, compression="zstd", use_dictionary=texts, write_statistics=False
+            table,
+            arrow,
+            compression="lz4",
+            use_dictionary=texts,
+            write_statistics=False,
+            write_batch_size=len(table),
         )
     return path
 

@@ -64,6 +64,16 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def numbers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose columns are numbers alone, which the service scores without a DataFrame."""
+    table = fruit()[["size", "seeds", "ripe"]].drop_duplicates()
+    folder = make_project(tmp_path_factory.mktemp("numbers"), table=table)
+    with contextlib.chdir(folder):
+        assert [run_stage(stage) for stage in STAGES] == [0] * len(STAGES)
+    return folder
+
+
 @pytest.fixture
 def client(keyed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     """Its service, which records in `tmp_path / "record"`."""
@@ -133,12 +143,15 @@ def test_record_holds_what_was_asked_and_answered(client: Client, tmp_path: Path
     ]
 
 
+@pytest.mark.parametrize("project", ["keyed", "numbers"])
 def test_requests_that_are_scored_together_keep_their_own_rows(
-    keyed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, project: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Several share the arrays of a group, which files may cut; one is refused between them."""
-    monkeypatch.chdir(keyed)
+    monkeypatch.chdir(request.getfixturevalue(project))
     with serving(record=Settings(tmp_path, rows=4)) as client:
+        assert (client.service.batcher.scorer.scaling is None) is (project == "keyed")
+        name, other = (one.name for one in client.service.sidecar.features[:2])
         batcher = client.service.batcher
         scorer, entered, released = batcher.scorer, threading.Event(), threading.Event()
         groups = []
@@ -146,12 +159,16 @@ def test_requests_that_are_scored_together_keep_their_own_rows(
         def slow(columns: Any) -> Any:
             entered.set()
             assert released.wait(20)
-            groups.append(len(columns["size"]))
+            groups.append(len(columns[name]))
             return scorer(columns)
 
         monkeypatch.setattr(batcher, "scorer", slow)
         asked = [
-            [ROWS[0] | {"size": 10 * at + row} for row in range(at % 4)] for at in range(1, 12)
+            [
+                client.row | {name: 3 + at + row / 4, other: None if at == 2 else row}
+                for row in range(at % 4)
+            ]
+            for at in range(1, 12)
         ]
         with concurrent.futures.ThreadPoolExecutor(len(asked)) as pool:
             waiting = [pool.submit(client.predict, asked[0])]
@@ -168,11 +185,14 @@ def test_requests_that_are_scored_together_keep_their_own_rows(
             assert [row["refused"] for row in own] == ["wrong fields"]
             continue
         assert [row["row"] for row in own] == list(range(len(sent)))
-        assert [row["rows"]["size"] for row in own] == [row["size"] for row in sent]
-        assert [(row["prediction"], row["probabilities"]) for row in own] == [
-            (one["class"], one["probabilities"]) for one in answer.content["predictions"]
+        shared = {name, other} & own[0]["rows"].keys()
+        assert [{one: row["rows"][one] for one in shared} for row in own] == [
+            {one: row[one] for one in shared} for row in sent
         ]
-    assert len({row["probabilities"]["yes"] for row in rows if row["rows"]}) > 2
+        assert [(row["prediction"], row["probabilities"]) for row in own] == [
+            (str(one["class"]), one["probabilities"]) for one in answer.content["predictions"]
+        ]
+    assert len({str(row["probabilities"]) for row in rows if row["rows"]}) > 2
     assert len(list(record.read(tmp_path))) > 2
 
 
@@ -511,6 +531,6 @@ def test_folder_that_cannot_be_written_ends_with_one_line(keyed: Path):
 
 
 def test_settings_come_from_the_environment():
-    assert Settings.read({"RECORD": "r"}) == Settings(Path("r"), 10_000, 5, 1_000_000_000)
+    assert Settings.read({"RECORD": "r"}) == Settings(Path("r"), 20_000, 5, 1_000_000_000)
     given = {"RECORD_ROWS": "7", "RECORD_MINUTES": "0.5", "RECORD_MAX_MB": "2", "RECORD": "r"}
     assert Settings.read(given) == Settings(Path("r"), 7, 0.5, 2_000_000)
