@@ -26,6 +26,7 @@ from src.service.scoring import Scored, Together
 from src.shared import record
 from src.shared.errors import UserError, plain
 from src.shared.sidecar import Sidecar
+from src.shared.wording import are, counted
 
 # What is held in memory takes, roughly, besides the size of the body:
 ROW_BYTES, ARRAY_BYTES = 500, 150
@@ -183,7 +184,7 @@ class Recorder:
         self.thread.join(seconds)
         if rows := self.rows:
             self.lost.labels("error").inc(rows)
-            _say(f"{rows} rows could not be written, and are lost")
+            _say(f"{counted(rows, 'row')} could not be written, and {are(rows)} lost")
 
     def _add(self, asked: tuple[Any, ...]) -> None:
         rows, weight = asked[2:4]
@@ -234,7 +235,7 @@ class Recorder:
             self.waiting.extendleft(map(tuple, reversed(group)))
             return 0
         except Exception as error:  # a mistake of ours, which would come again
-            _say(f"{count} rows are lost: {error!r}"[:500])
+            _say(f"{counted(count, 'row')} {are(count)} lost: {error!r}"[:500])
             self.lost.labels("error").inc(count)
         else:
             if self.failing:
@@ -332,7 +333,8 @@ class Recorder:
             return
         if rows:
             self.lost.labels("limit").inc(rows)
-            _say(f"{rows} rows are removed, the oldest, as RECORD_MAX_MB is reached; collect them")
+            gone = f"{counted(rows, 'row')} {are(rows)} removed, the oldest"
+            _say(f"{gone}, as RECORD_MAX_MB is reached; run `make collect` more often")
 
 
 def _arrays(group: list[Asked]) -> tuple[list[np.ndarray], np.ndarray, np.ndarray | None]:
