@@ -169,8 +169,7 @@ class Recorder:
         # Every microsecond here is one of the answer's: the arrays are there, and no row is copied.
         told = tuple([tuple(keys.get(name, ())) for name in self.known.key])
         rows, together = len(scored.answers), scored.together
-        arrays = 1 if isinstance(together[0], np.ndarray) else len(together[0])
-        weight = size + rows * (ROW_BYTES + arrays * ARRAY_BYTES // len(together[1]))
+        weight = size + rows * (ROW_BYTES + len(together[0]) * ARRAY_BYTES // len(together[1]))
         self._add((request_id, _now(), rows, weight, 200, told, scored.start, together))
 
     def refused(self, request_id: str, status: int) -> None:
@@ -343,21 +342,20 @@ def _arrays(group: list[Asked]) -> tuple[list[np.ndarray], np.ndarray, np.ndarra
     starts: list[int] = []  # of each request, among the rows of all parts
     total = 0
     for _, together in groupby(group, key=lambda asked: id(asked.together)):
-        same = list(together)
-        parts.append(same[0].together)
-        starts += [total + asked.start for asked in same]
+        sharing = list(together)
+        parts.append(sharing[0].together)
+        starts += [total + asked.start for asked in sharing]
         total += len(parts[-1][1])
     columns, predicted, scores = zip(*parts, strict=True)
     counts = [asked.rows for asked in group]
     at: Any = np.repeat(starts, counts) + _places(counts)
     if len(at) == total and (np.diff(at) == 1).all():
         at = slice(None)  # all rows, as they are: nothing to copy
-    if isinstance(columns[0], np.ndarray):
-        turned = np.empty((columns[0].shape[1], total))
-        np.concatenate([part.T for part in columns], axis=1, out=turned)
-        given = list(turned[:, at])
-    else:
-        given = [np.concatenate(column)[at] for column in zip(*columns, strict=True)]
+    given: list[np.ndarray] = []
+    for same in zip(*columns, strict=True):
+        joined = np.empty((*same[0].shape[1:], total), same[0].dtype)  # each column in one piece
+        np.concatenate([part.T for part in same], axis=-1, out=joined)
+        given += list(np.atleast_2d(joined[..., at]))
     return (
         given,
         np.concatenate(predicted).ravel()[at],

@@ -22,9 +22,9 @@ from src.shared.sidecar import Sidecar
 
 Answers = list[dict[str, Any]]
 
-# The columns of rows that were scored together, in a tuple or as one array of shape (rows,
+# The columns of rows that were scored together, each an array or all as one of shape (rows,
 # columns); what was predicted; and the probabilities.
-Together = tuple[tuple[np.ndarray, ...] | np.ndarray, np.ndarray, np.ndarray | None]
+Together = tuple[tuple[np.ndarray, ...], np.ndarray, np.ndarray | None]
 
 # Rows that are scored together: more give no more speed, and make the single ones wait.
 GROUP_ROWS = 1_000
@@ -94,14 +94,13 @@ class Scorer:
         Raises:
             RequestError: the model cannot take these values.
         """
-        kept: tuple[np.ndarray, ...] | np.ndarray
+        kept = tuple(columns.values())
         try:
             if self.scaling is None:
-                kept = tuple(columns.values())
                 rows = self.transformer.transform(pd.DataFrame(columns))
             else:
-                kept = np.column_stack([columns[name] for name in self.names])
-                rows = self.scaling(kept)
+                kept = (np.column_stack([columns[name] for name in self.names]),)
+                rows = self.scaling(kept[0])
             predicted, scores = outputs(self.estimator, rows, self.task)
         except (ValueError, OverflowError):  # of scikit-learn, whose text is not the client's
             raise RequestError(422, "the model cannot take these values") from None
